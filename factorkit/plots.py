@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 __all__ = ["PALETTE", "plot_costs", "plot_history", "plot_images", "plot_kernels", "plot_tradeoff", "use_style"]
 
@@ -149,8 +149,9 @@ def plot_tradeoff(
         ax.axhline(frame.loc[baseline, y] * scale, color="gray", linestyle=":", linewidth=1)
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.2)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_minor_formatter("")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
     return ax
 
