@@ -306,7 +306,7 @@ def _train_epoch(
         loss = F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
         if not bool(torch.isfinite(loss)):
             raise ValueError(
-                f"the loss became {float(loss)} after {bar.n} batches: training diverged. Use a lower lr "
+                f"the loss became {loss.item()} after {bar.n} batches: training diverged. Use a lower lr "
                 f"(now {optimizer.param_groups[0]['lr']:.2g}) or check the initial weights."
             )
         optimizer.zero_grad()
