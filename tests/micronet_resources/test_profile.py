@@ -1,0 +1,533 @@
+"""Counts against formulas written by hand, against other counters where they are right, and on awkward networks."""
+
+import copy
+import random
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune
+
+from factorkit.models import resnet18_cifar, small_convnet
+from micronet_resources.profile import UncountedOperatorError, profile_model
+
+
+def layer(profile, name):
+    return next(x for x in profile.layers if x.name == name)
+
+
+def test_the_reference_network_of_the_course():
+    profile = profile_model(resnet18_cifar(), (3, 32, 32))
+    assert (profile.params, profile.macs) == (11_173_962, 555_422_720)
+    assert sum(x.params for x in profile.layers) == profile.params
+    assert sum(x.macs for x in profile.layers) == profile.macs
+    assert profile.buffers == 9_620  # running means and variances, and one counter of batches for each
+    assert profile.products == 0
+    assert profile.notes == ()
+
+
+# --- Every operator, against its formula. Shapes are for one example; the profiler adds the batch of one. -------------
+
+
+class Call(nn.Module):
+    """A network that is one function of its input and of tensors of ones."""
+
+    def __init__(self, function, *shapes):
+        super().__init__()
+        self.function = function
+        self.weights = nn.ParameterList(nn.Parameter(torch.ones(shape)) for shape in shapes)
+
+    def forward(self, x):
+        return self.function(x, *self.weights)
+
+
+OPERATORS = {
+    "conv1d": (nn.Conv1d(4, 6, 3, stride=2), (4, 9), 4 * 6 * 3 * 4),
+    "conv2d": (nn.Conv2d(3, 128, 3), (3, 7, 7), 86_400),
+    "conv2d, grouped, dilated": (nn.Conv2d(6, 4, 3, groups=2, dilation=2, padding=2), (6, 5, 5), 25 * 9 * 3 * 4),
+    "conv2d, padding same": (nn.Conv2d(3, 8, 4, padding="same"), (3, 5, 5), 25 * 16 * 3 * 8),
+    "conv2d, circular": (nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular"), (3, 5, 5), 25 * 9 * 3 * 8),
+    "conv3d": (nn.Conv3d(2, 4, 3), (2, 5, 5, 5), 27 * 27 * 2 * 4),
+    "transposed": (nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), (4, 5, 5), 25 * 9 * 4 * 3),
+    "transposed 1d": (nn.ConvTranspose1d(4, 6, 3), (4, 5), 5 * 3 * 4 * 6),
+    "linear": (nn.Linear(8, 4), (8,), 32),
+    "linear on a sequence": (nn.Linear(8, 4), (7, 8), 7 * 32),
+    "bilinear": (Call(lambda x, w: F.bilinear(x, x, w), (4, 8, 8)), (8,), 4 * 8 * 8 + 4 * 8),
+    "lstm": (nn.LSTM(8, 16, batch_first=True, bidirectional=True), (5, 8), 2 * 5 * 64 * (8 + 16)),
+    "gru": (nn.GRU(8, 16, batch_first=True), (5, 8), 5 * 48 * (8 + 16)),
+    "rnn cell": (nn.RNNCell(8, 16), (8,), 16 * (8 + 16)),
+    "matrix @ matrix": (Call(lambda x, w: x @ w, (8, 5)), (7, 8), 7 * 8 * 5),
+    "matrix @ vector": (Call(lambda x, w: x @ w, (8,)), (7, 8), 7 * 8),
+    "torch.mv": (Call(lambda x, w: torch.mv(x[0], w), (8,)), (7, 8), 7 * 8),
+    "torch.dot": (Call(lambda x, w: torch.dot(x[0], w), (8,)), (8,), 8),
+    "torch.addmv": (Call(lambda x, b, w: torch.addmv(b, x[0], w), (7,), (8,)), (7, 8), 7 * 8),
+    "torch.addmm": (Call(lambda x, b, w: torch.addmm(b, x[0], w), (7, 5), (8, 5)), (7, 8), 7 * 8 * 5),
+    "addmm in place": (Call(lambda x, w: torch.zeros(7, 5).addmm_(x[0], w), (8, 5)), (7, 8), 7 * 8 * 5),
+    "torch.addbmm": (Call(lambda x, b, w: torch.addbmm(b, x[0], w), (7, 5), (3, 8, 5)), (3, 7, 8), 3 * 7 * 8 * 5),
+    "torch.baddbmm": (Call(lambda x, b, w: torch.baddbmm(b, x[0], w), (3, 7, 5), (3, 8, 5)), (3, 7, 8), 3 * 7 * 8 * 5),
+    "einsum": (Call(lambda x, w: torch.einsum("nchw,oc->nohw", x, w), (6, 4)), (4, 3, 3), 9 * 4 * 6),
+    "tensordot": (Call(lambda x, w: torch.tensordot(x, w, dims=2), (4, 3, 6)), (4, 3), 4 * 3 * 6),
+    "functional conv2d": (Call(lambda x, w: F.conv2d(x, w), (6, 4, 3, 3)), (4, 5, 5), 9 * 9 * 4 * 6),
+    "unfold and matmul": (Call(lambda x, w: w @ F.unfold(x, 3), (6, 36)), (4, 5, 5), 9 * 36 * 6),
+    "attention": (
+        Call(lambda x: F.scaled_dot_product_attention(x, x, x)),
+        (2, 7, 8),
+        2 * 2 * 7 * 7 * 8,
+    ),
+    "attention with fewer keys": (
+        Call(lambda x, k: F.scaled_dot_product_attention(x, k, k[..., :5]), (1, 2, 3, 8)),
+        (2, 7, 8),
+        2 * 7 * 3 * (8 + 5),
+    ),
+    "distances": (Call(lambda x, w: torch.cdist(x, w), (1, 40, 8)), (30, 8), 30 * 40 * 8),
+    "distances, small": (Call(lambda x, w: torch.cdist(x, w), (1, 4, 8)), (3, 8), 3 * 4 * 8),
+    "batch norm, pooling": (nn.Sequential(nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.Softmax(1)), (3, 8, 8), 0),
+    "upsampling": (nn.Upsample(scale_factor=2, mode="bilinear"), (3, 8, 8), 0),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_macs_of_an_operator(name):
+    model, shape, macs = OPERATORS[name]
+    profile = profile_model(model, shape)
+    assert profile.macs == macs
+    assert profile.notes == ()
+
+
+class OnValues(nn.Module):
+    """Makes any network need values, so that it is counted on the CPU."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x) if float(x.sum()) < 1e9 else x
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_count_on_the_cpu_is_the_same(name):
+    model, shape, macs = OPERATORS[name]
+    profile = profile_model(OnValues(model), shape)
+    assert profile.macs == macs
+    assert "for real" in profile.notes[0]
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, OnValues])
+def test_multi_head_attention_has_no_blind_fast_path(wrap):
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    model = wrap(Call(lambda x: attention(x, x, x)[0]))
+    model.attention = attention
+    assert profile_model(model, (7, 8)).macs == 7 * 8 * 32 + 2 * 7 * 7 * 8
+    encoder = wrap(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval())
+    assert profile_model(encoder, (7, 8)).macs == 7 * 8 * 32 + 2 * 7 * 7 * 8 + 2 * 7 * 8 * 16
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+UNCOUNTED = {
+    "fft": lambda x: torch.fft.fft2(x).real,
+    "inverse": lambda x: torch.linalg.inv(x),
+    "matrix exponential": lambda x: torch.matrix_exp(x),
+    "complex matmul": lambda x: (x.to(torch.complex64) @ x.to(torch.complex64)).real,
+    "sparse matmul": lambda x: torch.sparse.mm(x[0].to_sparse(), x[0]),
+    "conv_tbc": lambda x: torch.conv_tbc(x, torch.ones(1, 4, 4), torch.ones(4)),
+}
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_an_operator_without_a_rule_is_refused_by_name(name):
+    with pytest.raises(UncountedOperatorError, match=r"runs aten\.\w+.*no rule"):
+        profile_model(Call(UNCOUNTED[name]), (4, 4))
+
+
+def test_an_operator_of_another_library_is_refused():
+    library = torch.library.Library("micronet_test", "DEF")
+    library.define("scale(Tensor x) -> Tensor")
+    library.impl("scale", lambda x: 2 * x, "CompositeExplicitAutograd")
+    with pytest.raises(UncountedOperatorError, match=r"micronet_test\.scale"):
+        profile_model(Call(torch.ops.micronet_test.scale), (3, 4, 4))
+
+
+def test_products_of_two_maps_are_reported_apart():
+    profile = profile_model(Call(lambda x, w: (x * w) / (x + 1) * 3, (4, 1, 1)), (4, 5, 5))
+    assert (profile.macs, profile.products) == (0, 2 * 100)
+
+
+# --- Random networks --------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def small_networks(draw):
+    """A stack of convolutions and a linear layer, with its parameters and MACs by the formula."""
+    channels, size = draw(st.integers(1, 4)), draw(st.integers(8, 12))
+    shape, layers, params, macs = (channels, size, size), [], 0, 0
+    for _ in range(draw(st.integers(1, 4))):
+        groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
+        out = groups * draw(st.integers(1, 4))
+        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        stride, padding, dilation = draw(st.integers(1, 2)), draw(st.integers(0, 1)), draw(st.integers(1, 2))
+        bias = draw(st.booleans())
+        sizes = [(size + 2 * padding - dilation * (k - 1) - 1) // stride + 1 for k in kernel]
+        if min(sizes) < 1 or sizes[0] != sizes[1]:
+            kernel, sizes = (1, 1), [(size + 2 * padding - 1) // stride + 1] * 2
+        layers += [
+            nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias),
+            draw(st.sampled_from([nn.ReLU(), nn.BatchNorm2d(out), nn.Identity()])),
+        ]
+        weights = out * (channels // groups) * kernel[0] * kernel[1]
+        params += weights + bias * out + (2 * out if isinstance(layers[-1], nn.BatchNorm2d) else 0)
+        macs += weights * sizes[0] * sizes[1]
+        channels, size = out, sizes[0]
+    classes = draw(st.integers(1, 5))
+    layers += [nn.Flatten(), nn.Linear(channels * size * size, classes)]
+    inputs = channels * size * size
+    return nn.Sequential(*layers), shape, params + (inputs + 1) * classes, macs + inputs * classes
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_networks())
+def test_random_networks_cost_what_the_formula_says(case):
+    model, shape, params, macs = case
+    profile = profile_model(model, shape)
+    assert (profile.params, profile.macs) == (params, macs)
+    assert params == sum(p.numel() for p in model.parameters())
+
+
+@settings(max_examples=15, deadline=None)
+@given(small_networks())
+def test_thop_agrees_where_it_counts_no_more_than_macs(case):
+    model, shape, _, macs = case
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from thop import profile as thop_profile
+
+        # thop books elementwise layers as MACs too; without them both count the same.
+        bare = nn.Sequential(*(x for x in model if isinstance(x, (nn.Conv2d, nn.Flatten, nn.Linear))))
+        thop_macs, thop_params = thop_profile(copy.deepcopy(bare), inputs=(torch.zeros(1, *shape),), verbose=False)
+    profile = profile_model(bare, shape)
+    assert (profile.macs, profile.params) == (thop_macs, thop_params) == (macs, thop_params)
+
+
+# --- Awkward networks -------------------------------------------------------------------------------------------------
+
+
+class Functional(nn.Module):
+    """Raw parameters and functional code only; the convolution's weight is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 4, 3, 3))
+        self.mix = nn.Parameter(torch.randn(4, 4))
+        self.head = nn.ModuleDict({"classes": nn.Linear(4, 10, bias=False)})
+
+    def forward(self, x):
+        x = F.relu(F.conv2d(x, self.kernel, padding=1))
+        x = F.conv2d(x, self.kernel, padding=1)
+        x = torch.einsum("oc,nchw->nohw", self.mix, x)
+        return self.head["classes"](x.mean((2, 3)))
+
+
+def test_functional_code_and_raw_parameters_are_booked_to_the_module_that_runs_them():
+    profile = profile_model(Functional(), (4, 8, 8))
+    assert profile.macs == 2 * 64 * 16 * 9 + 64 * 16 + 40
+    assert profile.params == 144 + 16 + 40
+    own = layer(profile, "(model)")
+    assert (own.kind, own.params, own.macs) == ("Functional", 160, profile.macs - 40)
+    assert layer(profile, "head.classes").macs == 40
+
+
+def test_relu_costs_the_same_as_a_function_and_as_a_module():
+    conv = nn.Conv2d(3, 8, 3)
+    as_function = profile_model(Call(lambda x, w: F.relu(F.conv2d(x, w)), (8, 3, 3, 3)), (3, 8, 8))
+    assert as_function.macs == profile_model(nn.Sequential(conv, nn.ReLU()), (3, 8, 8)).macs
+
+
+def test_tied_weights_count_once():
+    embed, head = nn.Linear(10, 10, bias=False), nn.Linear(10, 10, bias=False)
+    head.weight = embed.weight
+    profile = profile_model(nn.Sequential(embed, head), (10,))
+    assert (profile.params, profile.macs) == (100, 200)
+    assert [x.params for x in profile.layers] == [100, 0]
+
+
+def test_a_layer_that_is_called_twice():
+    shared = nn.Conv2d(4, 4, 3, padding=1)
+    profile = profile_model(nn.Sequential(shared, nn.ReLU(), shared), (4, 8, 8))
+    assert (profile.params, profile.macs) == (148, 2 * 64 * 144)
+    assert [x.kind for x in profile.layers] == ["Conv2d", "ReLU"]
+
+
+def test_a_convolution_with_a_child_is_still_a_convolution():
+    class WithActivation(nn.Conv2d):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(super().forward(x))
+
+    profile = profile_model(WithActivation(3, 8, 3), (3, 5, 5))
+    assert (profile.params, profile.macs) == (224, 9 * 8 * 27)
+
+
+def test_groups_divide_macs_and_weights_exactly():
+    dense = profile_model(nn.Conv2d(64, 64, 3, padding=1, bias=False), (64, 16, 16))
+    for groups in (2, 4, 64):
+        grouped = profile_model(nn.Conv2d(64, 64, 3, padding=1, groups=groups, bias=False), (64, 16, 16))
+        assert (grouped.params * groups, grouped.macs * groups) == (dense.params, dense.macs)
+
+
+def test_parameters_that_never_run_are_parameters_still():
+    model = nn.Module()
+    model.used, model.unused = nn.Linear(4, 4), nn.Linear(4, 3)
+    model.forward = lambda x: model.used(x)
+    profile = profile_model(model, (4,))
+    assert (profile.params, profile.macs) == (20 + 15, 16)
+    assert layer(profile, "unused").output_shape is None
+    assert "did not run" in repr(profile)
+
+
+def test_layers_in_a_plain_list_are_counted_and_named():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)]
+            self.teacher = [nn.Linear(1000, 1000)]
+
+        def forward(self, x):
+            return self.layers[1](self.layers[0](x))
+
+    profile = profile_model(Forgetful(), (4,))
+    assert (profile.params, profile.macs) == (32, 32)
+    assert [x.name for x in profile.layers] == ["layers[0]", "layers[1]"]
+    assert profile.notes == (
+        "32 of the parameters stand in plain lists or attributes, where model.parameters() and an optimizer do not "
+        "see them: use nn.ModuleList or nn.ParameterList",
+    )
+
+
+def test_a_layer_inside_a_lambda():
+    inner = nn.Conv2d(3, 8, 3)
+    model = nn.Module()
+    model.inner, model.block = inner, lambda x: inner(x)
+    model.forward = lambda x: model.block(x)
+    assert profile_model(model, (3, 5, 5)).macs == 9 * 27 * 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("wrap", [lambda m: m, OnValues])
+def test_half_and_double_models(dtype, wrap):
+    model = wrap(small_convnet((4, 8))).to(dtype)
+    assert profile_model(model, (3, 16, 16)).macs == profile_model(small_convnet((4, 8)), (3, 16, 16)).macs
+
+
+def test_a_model_on_meta_costs_no_memory():
+    with torch.device("meta"):
+        model = nn.Linear(200_000, 200_000, bias=False)
+    assert profile_model(model, (200_000,)).macs == 40_000_000_000
+
+
+def test_pruned_models():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU())
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    weight = model[0].weight
+    profile = profile_model(model, (3, 5, 5))
+    assert (profile.params, profile.macs, profile.buffers) == (216, 9 * 216, 216)
+    assert model[0].weight is weight
+
+
+def test_parametrized_weights_cost_what_computing_them_costs():
+    class LowRank(nn.Module):
+        def forward(self, left, right):
+            return left @ right
+
+        def right_inverse(self, weight):
+            return weight[:, :2].clone(), torch.ones(2, weight.shape[1])
+
+    linear = nn.Linear(8, 6, bias=False)
+    nn.utils.parametrize.register_parametrization(linear, "weight", LowRank())
+    profile = profile_model(linear, (8,))
+    assert (profile.params, profile.macs) == (6 * 2 + 2 * 8, 6 * 8 + 6 * 2 * 8)
+    assert layer(profile, "parametrizations.weight.0").macs == 96
+    normed = parametrizations.weight_norm(nn.Linear(8, 6, bias=False))
+    assert profile_model(normed, (8,)).macs == 48
+    with pytest.raises(UncountedOperatorError, match="remove_parametrizations"):
+        profile_model(parametrizations.orthogonal(nn.Linear(8, 8), orthogonal_map="matrix_exp"), (8,))
+
+
+def test_modules_made_while_running_are_booked_to_their_maker():
+    class Maker(nn.Module):
+        def forward(self, x):
+            return nn.Linear(x.shape[-1], 3)(x)
+
+    profile = profile_model(Maker(), (5,))
+    assert profile.macs == 15
+    assert layer(profile, "(model)").macs == 15
+
+
+def test_factory_functions_inside_forward_follow_the_device():
+    model = Call(lambda x, w: (x + torch.arange(8.0) + torch.zeros(8)) @ w, (8, 2))
+    assert profile_model(model, (8,)).notes == ()
+    on_cpu = Call(lambda x, w: (x + torch.arange(8.0, device="cpu")) @ w, (8, 2))
+    profile = profile_model(on_cpu, (8,))
+    assert profile.macs == 16
+    assert "for real" in profile.notes[0]
+
+
+def test_an_error_that_the_model_catches_does_not_lose_the_place():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wrong, self.right = nn.Linear(3, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                return self.right(x)
+
+    profile = profile_model(Careful(), (4,))
+    assert profile.macs == layer(profile, "right").macs == 12
+
+
+# --- The model is left as it was found --------------------------------------------------------------------------------
+
+
+class Messy(nn.Module):
+    """Does in its forward pass all that a forward pass should not do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.register_buffer("calls", torch.zeros(()))
+        self.seen, self.last, self.count = [], None, 0
+        self.constant = torch.ones(4, 1, 1)
+        self.drop = nn.Dropout()
+
+    def forward(self, x):
+        self.calls += 1
+        self.count += 1
+        self.last = self.norm(self.conv(x)) * self.constant
+        self.seen.append(self.last)
+        self.extra = nn.Linear(2, 2)
+        torch.rand(3), random.random(), np.random.rand()
+        return self.drop(self.last) + torch.randn_like(self.last)
+
+
+@pytest.mark.parametrize("needs_values", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_exactly_as_found(needs_values, training):
+    messy = Messy()
+    model = OnValues(messy) if needs_values else messy
+    model.train(training)
+    messy.drop.eval()
+    messy.conv.weight.requires_grad_(False)
+    messy.conv(torch.randn(1, 3, 8, 8)).sum().backward()
+    calls = []
+    handle = messy.conv.register_forward_hook(lambda *_: calls.append(1))
+    tensors = {k: v for k, v in messy.state_dict(keep_vars=True).items()}
+    values = {k: v.detach().clone() for k, v in tensors.items()}
+    versions = {k: v._version for k, v in tensors.items()}
+    gradient = messy.conv.bias.grad.clone()
+    attributes = {module: dict(vars(module)) for module in model.modules()}
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)
+
+    profile_model(model, (3, 8, 8))
+
+    drawn = (torch.rand(1).item(), random.random(), np.random.rand())
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)
+    assert drawn == (torch.rand(1).item(), random.random(), np.random.rand())
+    for module, before in attributes.items():
+        assert vars(module).keys() == before.keys()
+        assert all(vars(module)[key] is value for key, value in before.items())
+        assert len(module._forward_hooks) == (1 if module is messy.conv else 0)
+        assert not module._forward_pre_hooks
+    assert (messy.seen, messy.last, messy.count, messy.calls.item()) == ([], None, 0, 0)
+    assert [m.training for m in (model, messy, messy.norm, messy.drop)] == [training, training, training, False]
+    after = messy.state_dict(keep_vars=True)
+    assert after.keys() == tensors.keys()
+    for key, tensor in tensors.items():
+        assert after[key] is tensor
+        assert tensor._version == versions[key]
+        torch.testing.assert_close(tensor.detach(), values[key], rtol=0, atol=0)
+    assert not messy.conv.weight.requires_grad
+    torch.testing.assert_close(messy.conv.bias.grad, gradient, rtol=0, atol=0)
+    assert torch.is_grad_enabled()
+    handle.remove()
+    assert not messy.conv._forward_hooks
+    model.train()
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+
+
+def test_a_failing_profile_leaves_the_model_as_found_too():
+    model = small_convnet((4,)).train()
+    attributes = {module: dict(vars(module)) for module in model.modules()}
+    with pytest.raises(ValueError, match="does not run"):
+        profile_model(model, (4, 8, 8))
+    assert all(vars(module) == before for module, before in attributes.items())
+
+
+def test_profiling_twice_gives_the_same():
+    model = small_convnet((4, 8))
+    assert profile_model(model, (3, 16, 16)) == profile_model(model, (3, 16, 16))
+
+
+def test_a_compiled_model_is_looked_into():
+    model = torch.compile(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), backend="eager")
+    inner = nn.Sequential(nn.Linear(4, 4))
+    inner.compile(backend="eager")
+    for compiled in (model, inner):
+        assert profile_model(compiled, (4,)).macs == 16
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (3, 0, 32), (3, 32.0, 32), (3, "32"), (True, 3), 32, "3x32x32", None, (-1, 3)])
+def test_a_shape_that_is_none(shape):
+    with pytest.raises(ValueError, match="input_shape=.*positive integers"):
+        profile_model(nn.Identity(), shape)
+
+
+def test_wrong_shapes_are_named_with_what_the_layer_expects():
+    with pytest.raises(ValueError, match=r"\(4, 32, 32\).*weight has shape \(16, 3, 3, 3\).*expected.*3 channels"):
+        profile_model(small_convnet(), (4, 32, 32))
+    with pytest.raises(ValueError, match=r"shape \(128, 3, 32, 32\).*without the batch"):
+        profile_model(small_convnet(), (128, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"in 1 \(Linear, whose weight has shape \(2, 8\)\), which was given \(1, 9\)"):
+        profile_model(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), (3, 3))
+
+
+def test_things_that_are_no_model():
+    with pytest.raises(ValueError, match="give an nn.Module"):
+        profile_model(SimpleNamespace(), (3, 4, 4))
+    with pytest.raises(ValueError, match="0 .LazyLinear. is lazy"):
+        profile_model(nn.Sequential(nn.LazyLinear(3)), (4,))
+
+
+# --- Display ----------------------------------------------------------------------------------------------------------
+
+
+def test_frame_and_html():
+    profile = profile_model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (3, 5, 5))
+    frame = profile.to_frame()
+    assert list(frame.columns) == ["name", "kind", "output_shape", "params", "macs"]
+    assert frame.macs.sum() == profile.macs
+    page = profile._repr_html_()
+    assert page.count("<tr>") == 4
+    assert "1,944" in page
+
+
+def test_names_are_escaped_in_html():
+    model = nn.Sequential()
+    model.add_module("<script>", nn.Linear(2, 2))
+    page = profile_model(model, (2,))._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
