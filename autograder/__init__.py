@@ -1,0 +1,1 @@
+"""The grading engine of factorkit and the `autograder` command."""

@@ -1,0 +1,36 @@
+"""What the fork server of `autograder.running` imports once, so that each run starts at once.
+
+Only imports: no torch operation may run here, or the forked processes hang on its threads. The modules a lab may forbid
+(its ``not_imported``) are not among them.
+"""
+
+import contextlib
+import importlib
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+_MODULES = (
+    "numpy",
+    "pandas",
+    "matplotlib.pyplot",
+    "torch",
+    "torch._dynamo",  # an optimizer's first step imports it
+    "torch.export",
+    "pytest",
+    "factorkit.checks",
+    "factorkit.data",
+    "factorkit.models",
+    "factorkit.plots",
+    "factorkit.training",
+    "micronet_resources.challenge",
+    "micronet_resources.profile",
+    "autograder.cheats",
+    "autograder._proof_worker",
+)
+
+for _module in _MODULES:
+    with contextlib.suppress(ImportError):  # the run that needs it reports it
+        importlib.import_module(_module)

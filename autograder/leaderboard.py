@@ -1,0 +1,134 @@
+"""The challenge's leaderboard, from the measurements that the graded cells have displayed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from autograder import events
+from autograder.course import Course
+from autograder.record import SubmissionResult
+from micronet_resources.rules import rule_set
+
+__all__ = ["MEASUREMENT", "Absent", "Entry", "Leaderboard", "leaderboard", "write_leaderboards"]
+
+MEASUREMENT = "application/vnd.factorkit.measurement+json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the challenge: what its network gets right and what it costs."""
+
+    student: str
+    correct: int
+    total: int
+    accuracy: float
+    params: int
+    macs: int
+    score: float
+    rules: str
+    task: str
+
+    @property
+    def threshold_percent(self) -> int:
+        """The accuracy that the task asks for."""
+        return rule_set(self.rules).task(self.task).threshold_percent
+
+    @property
+    def qualified(self) -> bool:
+        """Whether the entry is accurate enough for its score to count."""
+        return self.correct >= rule_set(self.rules).task(self.task).needed(self.total)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A student without a place on the leaderboard, and why."""
+
+    student: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The entries of a lab, best first, and who is not among them.
+
+    Entries that reach the task's accuracy come first, the smallest score leading; the others follow by accuracy.
+    """
+
+    lab: str
+    entries: tuple[Entry, ...]
+    absent: tuple[Absent, ...]
+
+
+def leaderboard(course: Course, lab: str) -> Leaderboard:
+    """Rank the graded entries of a lab.
+
+    Only what the lab's own graded cells display counts; a measurement that a student's cell displays is no entry.
+    """
+    entries: list[Entry] = []
+    absent: list[Absent] = []
+    for (_, student), result in sorted(events.latest(course, lab).items()):
+        entry = _entry(course, result)
+        if isinstance(entry, Entry):
+            entries.append(entry)
+        else:
+            absent.append(Absent(student, entry))
+    entries.sort(key=lambda e: (0, e.score, -e.accuracy) if e.qualified else (1, -e.accuracy, e.score))
+    return Leaderboard(lab, tuple(entries), tuple(absent))
+
+
+def write_leaderboards(course: Course, lab: str | None = None) -> list[Leaderboard]:
+    """Rank one lab, or every lab that has an entry, and write ``grading/leaderboard.json`` with all of them."""
+    labs = sorted({name for name, _ in events.latest(course)} | ({lab} if lab else set()))
+    boards = [leaderboard(course, name) for name in labs]
+    boards = [board for board in boards if board.entries or board.lab == lab]
+    path = course.grading / "leaderboard.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(board) for board in boards], indent=1) + "\n", encoding="utf-8")
+    return [board for board in boards if lab in (None, board.lab)]
+
+
+def _entry(course: Course, result: SubmissionResult) -> Entry | str:
+    """The entry of one submission, or why there is none."""
+    path = course.autograded / result.student / result.lab / f"{result.lab}.ipynb"
+    if not path.is_file():
+        return result.message or str(result.status)
+    found, failure = _measurement(path)
+    if found is not None:
+        try:
+            entry = Entry(student=result.student, **{name: kind(found[name]) for name, kind in _FIELDS.items()})
+            rule_set(entry.rules).task(entry.task)
+            return entry
+        except (KeyError, TypeError, ValueError) as error:
+            return f"its measurement cannot be read ({type(error).__name__}: {error})"
+    return result.message or failure or "its notebook displays no measurement"
+
+
+_FIELDS: dict[str, Any] = {
+    "correct": int,
+    "total": int,
+    "accuracy": float,
+    "params": int,
+    "macs": int,
+    "score": float,
+    "rules": str,
+    "task": str,
+}
+
+
+def _measurement(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """The last measurement that the notebook's graded cells display, and the first line of their first error."""
+    found, failure = None, ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        nbgrader = cell.metadata.get("nbgrader", {})
+        if cell.cell_type != "code" or not nbgrader.get("grade") or nbgrader.get("solution"):
+            continue
+        for output in cell.outputs:
+            found = output.get("data", {}).get(MEASUREMENT, found)
+            if output.output_type == "error" and not failure:
+                failure = f"{nbgrader.grade_id}: {output.ename}: {output.evalue}".splitlines()[0][:200]
+    return (found if isinstance(found, dict) else None), failure

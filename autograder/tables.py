@@ -1,0 +1,134 @@
+"""What the instructor sees: results as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from autograder.intake import Status
+from autograder.leaderboard import Leaderboard
+from autograder.record import Points, SubmissionResult
+
+__all__ = ["grades_table", "leaderboard_table", "names", "points_table", "status_table"]
+
+_STYLES = {
+    Status.OK: "green",
+    Status.TIMEOUT: "yellow",
+    Status.CRASHED: "yellow",
+    Status.TAMPERED: "red",
+    Status.INVALID: "red",
+    Status.MISSING: "dim",
+}
+
+
+def status_table(results: Sequence[SubmissionResult]) -> Table:
+    """How many submissions ended how, their median score, and the names of those that did not end well."""
+    table = _table()
+    table.add_column("status")
+    table.add_column("submissions", justify="right")
+    table.add_column("median score", justify="right")
+    table.add_column("")
+    for status in Status:
+        found = [result for result in results if result.status is status]
+        if not found:
+            continue
+        scores = [result.score for result in found if result.score is not None]
+        middle = f"{median(scores):g} / {found[0].maximum:g}" if scores and status.was_run else "–"
+        who = "" if status is Status.OK else names([result.student for result in found])
+        table.add_row(Text(status, _STYLES[status]), str(len(found)), middle, Text(who, "dim"))
+    return table
+
+
+def names(students: Sequence[str], at_most: int = 4) -> str:
+    """Names in a row, the first few.
+
+    Examples
+    --------
+    >>> names(["a", "b", "c"], at_most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(students[:at_most])
+    return shown if len(students) <= at_most else f"{shown} and {len(students) - at_most} more"
+
+
+def grades_table(results: Sequence[SubmissionResult]) -> Table:
+    """Every student's points, exercise by exercise."""
+    columns = _in_order(results)
+    legend = " · ".join(f"{number} {name.removeprefix('check_')}" for number, name in enumerate(columns, 1))
+    table = _table(caption=f"{legend}\n? waits for a person, – was not run" if columns else None)
+    table.add_column("student")
+    table.add_column("status")
+    for number, name in enumerate(columns, 1):
+        maximum = max(result.points[name].maximum for result in results if name in result.points)
+        table.add_column(f"{number}\n/{maximum:g}", justify="right")
+    table.add_column("score", justify="right")
+    for result in results:
+        cells = [_cell(result.points.get(name)) for name in columns]
+        table.add_row(result.student, Text(result.status, _STYLES[result.status]), *cells, _score(result))
+    return table
+
+
+def _in_order(results: Sequence[SubmissionResult]) -> list[str]:
+    """The graded cells, in the order of the fullest result."""
+    fullest = max(results, key=lambda result: len(result.points), default=None)
+    return list(fullest.points) if fullest else []
+
+
+def _cell(points: Points | None) -> Text:
+    if points is None:
+        return Text("–", "dim")
+    if points.score is None:
+        return Text("?", "cyan")
+    style = "green" if points.score >= points.maximum else "yellow" if points.score > 0 else "red"
+    return Text(f"{points.score:g}", style)
+
+
+def _score(result: SubmissionResult) -> Text:
+    if result.score is None:
+        return Text("–", "dim")
+    waiting = f" +{result.waiting:g}?" if result.waiting else ""
+    return Text(f"{result.score:g}{waiting} / {result.maximum:g}", "bold")
+
+
+def points_table(result: SubmissionResult, messages: dict[str, str]) -> Table:
+    """One student's points, with what each failed test said."""
+    table = _table()
+    table.add_column("exercise")
+    table.add_column("points", justify="right")
+    table.add_column("")
+    for name, points in result.points.items():
+        text = "waits for a person" if points.score is None else messages.get(name, "")
+        score = Text.assemble(_cell(points), f" / {points.maximum:g}")
+        table.add_row(name.removeprefix("check_"), score, Text(text))
+    return table
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    """The entries of the challenge, best first, and below them who has none and why."""
+    table = _table()
+    for title in ("place", "student"):
+        table.add_column(title, justify="right" if title == "place" else "left")
+    for title in ("accuracy", "score", "parameters", "MACs"):
+        table.add_column(title, justify="right")
+    table.add_column("")
+    for place, entry in enumerate(board.entries, 1):
+        remark = "" if entry.qualified else f"below {entry.threshold_percent} %"
+        numbers = (f"{100 * entry.accuracy:.2f} %", f"{entry.score:.4f}", f"{entry.params:,}", f"{entry.macs:,}")
+        rank = str(place) if entry.qualified else "–"
+        table.add_row(rank, entry.student, *numbers, Text(remark, "yellow"))
+    return table
+
+
+def _table(caption: str | None = None) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        caption=caption,
+        caption_justify="left",
+        caption_style="dim",
+        pad_edge=True,
+        show_edge=False,
+    )
