@@ -6,17 +6,19 @@ careless tests let pass: it returns NaN, something empty, its own input, or an o
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CHEATS", "EqualsEverything", "cheated", "targets"]
+from autograder.names import targets
+
+__all__ = ["CHEATS", "EqualsEverything", "Fit", "cheated", "fit_cheats"]
 
 
 class EqualsEverything:
@@ -127,6 +129,47 @@ CHEATS: dict[str, Callable[..., Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How the cheats fit an exercise.
+
+    Attributes
+    ----------
+    targets : tuple of str
+        The functions and modules that they are put into; where there are none, the values it sets.
+    cheats : tuple of str
+        Those that apply.
+    left_out : dict
+        Those that do not, and classes that none can be put into, each with the reason.
+    """
+
+    targets: tuple[str, ...]
+    cheats: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+def fit_cheats(code: str) -> Fit:
+    """Find the cheats for the code of an exercise.
+
+    Examples
+    --------
+    >>> fit_cheats("def area(h, w): ...").targets
+    ('area',)
+    >>> fit_cheats("size = 3").left_out
+    {'first-input': 'size takes no input', 'raise': 'size is a value, not called'}
+    """
+    found, left_out = targets(code)
+    chosen = {name: kind for name, kind in found.items() if kind != "value"} or found
+    kinds, names = set(chosen.values()), ", ".join(chosen)
+    if not kinds:
+        return Fit((), (), left_out or {"all": "the exercise defines nothing by name"})
+    if kinds <= {"value", "function without inputs"}:
+        left_out["first-input"] = f"{names} takes no input"
+    if kinds == {"value"}:
+        left_out["raise"] = f"{names} is a value, not called"
+    return Fit(tuple(chosen), tuple(cheat for cheat in CHEATS if cheat not in left_out), left_out)
+
+
 def cheated(name: str, target: Any) -> Any:
     """The target with a cheat in it: a function, the forward of a module class, or another value.
 
@@ -152,39 +195,3 @@ def _wrapped(cheat: Callable[..., Any], function: Callable[..., Any], skip: int)
         return cheat(function, args, kwargs, skip)
 
     return wrapper
-
-
-def targets(code: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What a cheat can be put in: the names that a cell defines, and those that no cheat fits.
-
-    Returns
-    -------
-    targets : dict
-        Name to ``"function"``, ``"function without inputs"``, ``"module"`` or ``"value"``.
-    left_out : dict
-        Name to the reason.
-
-    Examples
-    --------
-    >>> targets("def area(h, w): ...\\nclass Rectangle: ...")
-    ({'area': 'function'}, {'Rectangle': 'class Rectangle has no forward'})
-    """
-    found: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for node in ast.parse(code).body:
-        if isinstance(node, ast.FunctionDef):
-            arguments = node.args
-            takes = (
-                arguments.posonlyargs or arguments.args or arguments.kwonlyargs or arguments.vararg or arguments.kwarg
-            )
-            found[node.name] = "function" if takes else "function without inputs"
-        elif isinstance(node, ast.ClassDef):
-            methods = [part.name for part in node.body if isinstance(part, ast.FunctionDef)]
-            if "forward" in methods or any(ast.unparse(base).startswith("nn.") for base in node.bases):
-                found[node.name] = "module"
-            else:
-                left_out[node.name] = f"class {node.name} has no forward"
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            names = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {name.id: "value" for target in names for name in ast.walk(target) if isinstance(name, ast.Name)}
-    return found, left_out

@@ -20,6 +20,7 @@ from nbgrader.converters import GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 
 from autograder import events
+from autograder.clean_html import clean_html, safe_markdown
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.leaderboard import MEASUREMENT
@@ -31,6 +32,7 @@ __all__ = ["FeedbackPage", "feedback", "hidden_lines", "student_view"]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r"(?:Cell In|Input In) ?\[\d+\][^\n]*?line:? (\d+)")
 _MARK = re.compile(f"(BEGIN|END) {HIDDEN_TESTS}")
+_SHOWN = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", MEASUREMENT)
 _OWN_ERRORS = ("TimeLimit", "InterpreterDied", "NotRun")
 _ADVICE = {
     "missing": "If you meant to hand it in, ask your instructor whether you still can.",
@@ -101,7 +103,7 @@ def _write_graded(course: Course, result: SubmissionResult, notebook: Path) -> N
         nbformat.write(view, path)
         config = course.nbgrader_config()
         config.CourseDirectory.autograded_directory = folder
-        config.HTMLExporter.sanitize_html = True  # what a student's code has printed shall not run in a browser
+        config.HTMLExporter.filters = {"markdown2html": safe_markdown}
         shutil.rmtree(course.feedback / result.student / result.lab, ignore_errors=True)
         with nbgrader_converter(GenerateFeedback, config, result.lab, result.student) as converter:
             converter.force = True
@@ -161,7 +163,7 @@ def student_view(notebook: NotebookNode) -> NotebookNode:
     hidden = hidden_lines(notebook)
     heading = ""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
+        if cell.cell_type == "markdown" and not cell.id.startswith("student-"):
             headings = re.findall(r"^#+ +(.*?)(?: \(.*\))?$", cell.source, re.MULTILINE)
             heading = headings[-1] if headings else heading
         if cell.cell_type != "code":
@@ -208,9 +210,10 @@ def _without(output: NotebookNode, hidden: set[str]) -> NotebookNode:
         output.traceback = _clean("\n".join(output.traceback), hidden).split("\n")
         output.evalue = _clean(output.evalue, hidden)
     else:
+        output.data = {mime: data for mime, data in output.data.items() if mime in _SHOWN}  # no scripts, no drawings
         for mime, data in output.data.items():
-            if isinstance(data, str) and not mime.startswith("image/p"):
-                output.data[mime] = _clean(data, hidden)
+            if mime.startswith("text/"):
+                output.data[mime] = _clean(clean_html(data) if mime == "text/html" else data, hidden)
     return output
 
 

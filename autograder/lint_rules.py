@@ -212,7 +212,7 @@ def _no_classes(check: CheckCode) -> Iterator[Objection]:
 
 
 def _hidden_is_silent(check: CheckCode) -> Iterator[Objection]:
-    for call in check.calls("print", "display"):
+    for call in check.calls("print"):
         if call.lineno in check.hidden:
             yield (
                 call.lineno,

@@ -14,83 +14,26 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 
 from autograder.answers import filled_notebook
-from autograder.cheats import CHEATS, targets
+from autograder.cheats import CHEATS, Fit, fit_cheats
 from autograder.course import Course
 from autograder.errors import CourseError
+from autograder.names import names_in
 from autograder.running import RunResult, run_lab
 from autograder.source import LabSource, read_source, source_notebook
+from autograder.statements import Case, LeftOut, Mutant, Proof, Variant
 
 __all__ = ["Case", "Lab", "LeftOut", "Mutant", "Proof", "Variant", "filled_notebook", "load_proofs", "run_lab"]
 
 # A wrong answer that fails like this is mistyped, or fails for a reason that another grader need not share.
 _NO_LOSS = ("SyntaxError", "IndentationError", "NameError", "stderr", "CellTimeoutError", "TimedOut", "Crashed")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A plausible wrong answer to an exercise, and the points of the lab that it costs.
-
-    The exercise's own check takes some of them; the others are those of later exercises that build on it.
-    """
-
-    exercise: str
-    loses: float
-    why: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A right answer to an exercise, written in another way than the solution."""
-
-    exercise: str
-    why: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A cheat that cannot be put into an exercise, and why."""
-
-    exercise: str
-    cheat: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What one case came to: `message` says what was expected and what happened, whether it `holds` or not."""
-
-    lab: str
-    case: str
-    holds: bool
-    message: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.lab} {self.case}: {'holds' if self.holds else 'FAILS'}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One statement about a lab's tests, which `run` tries."""
-
-    lab: str
-    name: str
-    attempt: Callable[[], tuple[bool, str, RunResult]]
-
-    def run(self) -> Proof:
-        """Run the lab as the case says, in a process of its own."""
-        holds, message, result = self.attempt()
-        return Proof(self.lab, self.name, holds, message, result.seconds)
 
 
 class Lab:
@@ -102,25 +45,31 @@ class Lab:
         The lab's name, ``lab01_convolutions``.
     source : Path, optional
         Its source. Default: ``solutions/LAB/LAB.py`` of the course that contains the current folder.
+    files : dict, optional
+        What a student with the solution hands in beside the notebook, by name, besides the lab's own files
+        (those in ``solutions/LAB/files``). A mutant or variant with `files` has those of the same name replaced.
     """
 
-    def __init__(self, name: str, *, source: Path | None = None) -> None:
+    def __init__(self, name: str, *, source: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
         self.name = name
         self.mutants: list[Mutant] = []
         self.variants: list[Variant] = []
         self._tolerated: dict[tuple[str, str], float] = {}
         self._path = source
+        self._handed_in = dict(files or {})
 
     def __repr__(self) -> str:
         return f"Lab({self.name!r}, {len(self.mutants)} mutants, {len(self.variants)} variants)"
 
-    def mutant(self, exercise: str, *, loses: float, why: str, answer: str) -> None:
+    def mutant(
+        self, exercise: str, *, loses: float, why: str, answer: str, files: Mapping[str, Path] | None = None
+    ) -> None:
         """State that an answer is wrong: its check notices, and the lab loses exactly these points."""
-        self.mutants.append(Mutant(exercise, loses, why, answer))
+        self.mutants.append(Mutant(exercise, loses, why, answer, files or {}))
 
-    def variant(self, exercise: str, *, why: str, answer: str) -> None:
-        """State that an answer is right: with it every check gives all its points."""
-        self.variants.append(Variant(exercise, why, answer))
+    def variant(self, exercise: str, *, why: str, answer: str, files: Mapping[str, Path] | None = None) -> None:
+        """State that an answer is right: every check that it can change gives all its points."""
+        self.variants.append(Variant(exercise, why, answer, files or {}))
 
     def tolerates(self, exercise: str, cheat: str, *, keeps: float, why: str) -> None:
         """State that a generic cheat keeps these points; `why` is for the reader of the proof file."""
@@ -148,9 +97,18 @@ class Lab:
         """The points of each check by its exercise."""
         return {cell.name: float(cell.points) for cell in self.source.of_kind("check")}
 
-    def run(self, answers: dict[str, str] | None = None, **options: object) -> RunResult:
-        """Run the lab, see `run_lab`."""
-        return run_lab(self.notebook, answers, **options)
+    @property
+    def files(self) -> dict[str, Path]:
+        """What lies beside the notebook: the lab's own files, and what is handed in."""
+        folder = self.source.path.parent / "files"
+        own = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        return own | self._handed_in
+
+    def run(
+        self, answers: Mapping[str, str] | None = None, files: Mapping[str, Path] | None = None, **options: Any
+    ) -> RunResult:
+        """Run the lab beside its `files` (those given come on top), see `run_lab`."""
+        return run_lab(self.notebook, answers, files=self.files | dict(files or {}), **options)
 
     def cases(self) -> list[Case]:
         """All cases, each with a name of its own; none is run yet.
@@ -175,17 +133,20 @@ class Lab:
         for variant in self.variants:
             named[f"variant-{variant.exercise}-{_slug(variant.why)}"] = lambda variant=variant: self._variant(variant)
         for name in self.points:
-            for cheat in self._cheats(name)[0]:
+            for cheat in self._fit(name).cheats:
                 named[f"cheat-{name}-{cheat}"] = lambda name=name, cheat=cheat: self._cheat(name, cheat)
         return [Case(self.name, name, attempt) for name, attempt in named.items()]
 
     def left_out(self) -> list[LeftOut]:
         """The cheats that do not apply, each with the reason."""
-        return [left for name in self.points for left in self._cheats(name)[1]]
+        return [LeftOut(name, *left) for name in self.points for left in self._fit(name).left_out.items()]
 
     def prove(self) -> list[Proof]:
         """Run all cases, one after the other."""
         return [case.run() for case in self.cases()]
+
+    def _fit(self, name: str) -> Fit:
+        return fit_cheats(self.source.cell(name).text)
 
     def _solution(self) -> tuple[bool, str, RunResult]:
         result = self.run()
@@ -209,25 +170,34 @@ class Lab:
         return holds, f"without other checks and free cells the solution gets {self._scores(result)}", result
 
     def _mutant(self, mutant: Mutant) -> tuple[bool, str, RunResult]:
-        result = self._graded({mutant.exercise: mutant.answer})
+        result = self._affected(mutant)
         if error := result.errors.get(mutant.exercise):
             return False, f"the mutant's own code fails, mend it: {error}", result
-        lost = sum(self.points.values()) - result.total
+        lost = sum(self.points[check.removeprefix("check_")] - score for check, score in result.scores.items())
         noticed, message = self._loses(result, mutant.exercise, at_least=1e-9)
         holds = noticed and abs(lost - mutant.loses) < 1e-9
         return holds, f"{mutant.why}: must cost {mutant.loses:g} points, costs {lost:g}; {message}", result
 
     def _variant(self, variant: Variant) -> tuple[bool, str, RunResult]:
-        result = self._graded({variant.exercise: variant.answer})
+        result = self._affected(variant)
         return self._is_full(result), f"{variant.why}: a right answer gets {self._scores(result)}", result
 
-    def _graded(self, answers: dict[str, str]) -> RunResult:
-        """Run all that is graded, without the free cells."""
-        return self.run(answers, only=[f"check_{name}" for name in self.points])
+    def _affected(self, stated: Mutant | Variant) -> RunResult:
+        """Run the checks that an answer can change: its own, and those of what uses its exercise."""
+        cells = {cell: names_in(cell.text) for cell in self.source.cells if cell.kind in ("given", "exercise", "check")}
+        changed = set(cells[self.source.cell(stated.exercise)].defined)
+        known = 0
+        while len(changed) > known:
+            known = len(changed)
+            for cell, names in cells.items():
+                if cell.kind != "check" and names.used & changed:
+                    changed |= names.defined
+        checks = [c.grade_id for c, names in cells.items() if c.kind == "check" and names.used & changed]
+        return self.run({stated.exercise: stated.answer}, stated.files, only={*checks, f"check_{stated.exercise}"})
 
     def _cheat(self, name: str, cheat: str) -> tuple[bool, str, RunResult]:
         lines = ["from autograder.cheats import cheated as _cheated"]
-        lines += [f"{target} = _cheated({cheat!r}, {target})" for target in self._targets(name)]
+        lines += [f"{target} = _cheated({cheat!r}, {target})" for target in self._fit(name).targets]
         result = self.run(appended={name: "\n".join(lines)}, only=[f"check_{name}"])
         keeps = self._tolerated.get((name, cheat), 0.0)
         return (*self._loses(result, name, at_least=self.points[name] - keeps), result)
@@ -243,7 +213,7 @@ class Lab:
         return lost >= at_least, message
 
     def _is_full(self, result: RunResult) -> bool:
-        return result.scores == {f"check_{name}": points for name, points in self.points.items()}
+        return all(score == self.points[check.removeprefix("check_")] for check, score in result.scores.items())
 
     def _scores(self, result: RunResult) -> str:
         parts = []
@@ -252,27 +222,6 @@ class Lab:
             error = f" ({result.errors[check]})" if check in result.errors else ""
             parts.append(f"{check} {score:g}/{full:g}{error}")
         return ", ".join(parts)
-
-    def _targets(self, name: str) -> dict[str, str]:
-        """Functions and modules of an exercise; where it has none, the values it sets."""
-        found, _ = targets(self.source.cell(name).text)
-        return {key: kind for key, kind in found.items() if kind != "value"} or found
-
-    def _cheats(self, name: str) -> tuple[list[str], list[LeftOut]]:
-        """The cheats that apply to an exercise, and those that do not."""
-        kinds = set(self._targets(name).values())
-        left = [LeftOut(name, "all", why) for why in targets(self.source.cell(name).text)[1].values()]
-        if not kinds:
-            return [], left or [LeftOut(name, "all", f"exercise {name} defines nothing by name")]
-        applies = []
-        for cheat in CHEATS:
-            if cheat == "first-input" and kinds <= {"value", "function without inputs"}:
-                left.append(LeftOut(name, cheat, f"{', '.join(self._targets(name))} takes no input"))
-            elif cheat == "raise" and kinds == {"value"}:
-                left.append(LeftOut(name, cheat, f"{', '.join(self._targets(name))} is a value, not called"))
-            else:
-                applies.append(cheat)
-        return applies, left
 
 
 def load_proofs(path: Path | str) -> Lab:

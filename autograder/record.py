@@ -6,8 +6,8 @@ formgrader work as its documentation says; it is configured not to execute anyth
 
 from __future__ import annotations
 
-import glob
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -189,6 +189,8 @@ def enrolled(course: Course) -> set[str]:
 def _autograde(course: Course, executed: Executed) -> None:
     """Let nbgrader read the points from the outputs."""
     submission = executed.submission
+    if re.search(r"[*?\[]", submission.student):
+        raise CourseError(f"nbgrader takes no student named {submission.student!r}: rename the folder, without * ? [")
     with tempfile.TemporaryDirectory(prefix="factorkit-") as folder:
         notebook = Path(folder) / submission.student / submission.lab / f"{submission.lab}.ipynb"
         notebook.parent.mkdir(parents=True)
@@ -242,7 +244,7 @@ def nbgrader_converter(
     directories = CourseDirectory(config=config, log=log)
     directories.assignment_id = lab
     if student is not None:
-        directories.student_id = glob.escape(student)
+        directories.student_id = student
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield kind(coursedir=directories, config=config, log=log)

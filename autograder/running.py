@@ -6,10 +6,12 @@ For labs of one's own, to prove their tests. It is no sandbox: submissions go th
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
 
@@ -52,6 +54,7 @@ def run_lab(
     default: str = "solution",
     appended: Mapping[str, str] | None = None,
     only: Collection[str] | None = None,
+    files: Mapping[str, Path] | None = None,
     seconds: float = 60.0,
 ) -> RunResult:
     """Run a lab with some answers and score its checks.
@@ -69,6 +72,8 @@ def run_lab(
     only : collection of str, optional
         The grade_ids of the checks to run. Other checks and free cells are then left out, and the run ends
         after the last of them. Default: every cell.
+    files : dict, optional
+        What lies beside the notebook: a name, or a relative path with ``/``, and the file to copy.
     seconds : float, optional
         Time limit for each cell.
 
@@ -88,7 +93,7 @@ def run_lab(
     scores = {cell.name: 0.0 for cell in cells if cell.points is not None}
     errors: dict[str, CellError] = {}
     started = time.monotonic()
-    for outcome in _run_forked(cells, seconds):
+    for outcome in _run_forked(cells, files or {}, seconds):
         if outcome.score is not None:
             scores[outcome.cell] = outcome.score
         if outcome.error is not None:
@@ -112,13 +117,17 @@ def _cells(notebook: NotebookNode, appended: Mapping[str, str], only: Collection
     return cells
 
 
-def _run_forked(cells: list[CellCode], seconds: float) -> list[Outcome]:
+def _run_forked(cells: list[CellCode], files: Mapping[str, Path], seconds: float) -> list[Outcome]:
     """Execute the cells in a new process; when it crashes or hangs, the rest is missing and the last one says why."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["autograder._proof_preload"])
     receiver, sender = context.Pipe(duplex=False)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="lab-run-") as folder, receiver:
+        for name, path in files.items():
+            copy = Path(folder, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
         process = context.Process(target=execute, args=(cells, folder, seconds, sender), daemon=True)
         process.start()
         sender.close()

@@ -15,14 +15,12 @@ from nbgrader.nbgraderformat import MetadataValidator
 from yaml import YAMLError
 
 from autograder.errors import CourseError
+from autograder.headers import read_front_matter, read_header
 from autograder.regions import HIDDEN_TESTS, MARK_SCHEME, SOLUTION, Region, RegionError, find_regions
 
 __all__ = ["Cell", "LabSource", "notebook_text", "read_source", "source_notebook"]
 
-KINDS = ("given", "exercise", "check", "written")
-LAB_KEYS = ("title", "minutes", "points", "not_imported")
 _LABELS = {"exercise": (SOLUTION,), "check": (HIDDEN_TESTS,), "written": (SOLUTION, MARK_SCHEME)}
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def read_source(path: Path | str) -> LabSource:
         notebook = jupytext.reads(text, fmt="py:percent")
     except YAMLError as error:
         raise CourseError(f"{path}:1: the front matter is not YAML: {' '.join(str(error).split())}") from None
-    front = _front_matter(path, notebook.metadata)
+    front = read_front_matter(f"{path}:1", notebook.metadata)
     lines = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"#\s?%%", line)]
     if len(lines) != len(notebook.cells):
         raise CourseError(
@@ -170,65 +168,10 @@ def _read_text(path: Path) -> str:
         raise CourseError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
-def _front_matter(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The fields of `LabSource` that stand between the two ``# ---`` lines."""
-    lab, kernelspec = metadata.get("lab"), metadata.get("kernelspec")
-    if not isinstance(lab, dict) or not isinstance(kernelspec, dict):
-        raise CourseError(
-            f"{path}:1: the front matter is missing or no YAML: begin with '# ---', '# jupyter:', then kernelspec "
-            f"and lab ({', '.join(LAB_KEYS)}), then '# ---'"
-        )
-    if {"name", "display_name", "language"} - kernelspec.keys():
-        raise CourseError(f"{path}:1: the kernelspec needs name, display_name and language, got {dict(kernelspec)}")
-    if unknown := sorted(lab.keys() - set(LAB_KEYS)):
-        raise CourseError(f"{path}:1: unknown lab key {unknown[0]!r}; the keys are {', '.join(LAB_KEYS)}")
-    if not isinstance(lab.get("title"), str):
-        raise CourseError(f"{path}:1: the lab needs a title in quotes, got {lab.get('title')!r}")
-    for key in ("minutes", "points"):
-        if not _is_amount(lab.get(key)):
-            raise CourseError(f"{path}:1: lab {key} must be a number of at least 0, got {lab.get(key)!r}")
-    modules = lab.get("not_imported", [])
-    if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
-        raise CourseError(f"{path}:1: not_imported must be a list of module names, got {modules!r}")
-    return {
-        "title": lab["title"],
-        "minutes": lab["minutes"],
-        "points": lab["points"],
-        "not_imported": tuple(modules),
-        "kernelspec": dict(kernelspec),
-    }
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
 def _cell(path: Path, line: int, cell: NotebookNode) -> Cell:
     """Check one cell's header and text."""
-    header = {key: value for key, value in cell.metadata.items() if key != "lines_to_next_cell"}
-    where = f"{path}:{line}"
-    kinds = [kind for kind in KINDS if kind in header]
-    if unknown := sorted(header.keys() - {*KINDS, "points"}):
-        word = str(header[unknown[0]]) if unknown[0] in ("title", "incorrectly_encoded_metadata") else unknown[0]
-        raise CourseError(f'{where}: unknown {word!r} in the header; write one of {", ".join(KINDS)} as kind="name"')
-    if len(kinds) > 1:
-        raise CourseError(f"{where}: a cell is of one kind, its header names {' and '.join(kinds)}; split the cell")
-    if cell.cell_type not in ("code", "markdown"):
-        raise CourseError(f"{where}: a {cell.cell_type} cell; a lab has code and [markdown] cells only")
-    markdown = cell.cell_type == "markdown"
-    kind = kinds[0] if kinds else "text" if markdown else "free"
-    if kinds and markdown != (kind == "written"):
-        raise CourseError(f"{where}: {kind} is for {'code' if markdown else '[markdown]'} cells")
-    name, points = header.get(kind), header.get("points")
-    if kinds and not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise CourseError(f"{where}: {kind}={name!r} is no name: letters, digits and _, at most 50, no digit first")
-    if kind in ("check", "written"):
-        if not _is_amount(points):
-            problem = "points are missing" if points is None else f"points={points!r} is not a number of at least 0"
-            raise CourseError(f"{where}: {kind} {name!r}: {problem}; write points=2")
-    elif points is not None:
-        raise CourseError(f"{where}: points belong to the check or the written question, this cell is {kind}")
-    result = Cell(kind, cell.source, line, name, points)
+    header = read_header(f"{path}:{line}", cell.cell_type, cell.metadata)
+    result = Cell(header.kind, cell.source, line, header.name, header.points)
     _check_regions(path, result)
     if result.is_code:
         _check_python(path, result)

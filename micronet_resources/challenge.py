@@ -217,7 +217,9 @@ def load_entry(model: nn.Module, path: str | os.PathLike[str] = "entry.pt") -> n
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
         raise ValueError(
-            f"{file.name} belongs to another network than build_network() builds now: train and save again. {error}"
+            f"{file.name} belongs to another network than build_network() builds now: train and save again. "
+            f"The first difference: {first[0].strip()}"
         ) from error
     return model.eval()

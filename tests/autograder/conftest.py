@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook
 
 from autograder.course import Course
 from autograder.release import release_notebook
@@ -97,13 +98,24 @@ def right() -> dict[str, str]:
     return dict(RIGHT)
 
 
+@pytest.fixture(scope="session")
+def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gradebook without content: nbgrader takes seconds to make one."""
+    root = tmp_path_factory.mktemp("gradebook")
+    shutil.copy(ROOT / "nbgrader_config.py", root)
+    with Gradebook(Course.find(root).nbgrader_config().CourseDirectory.db_url, "factorkit"):
+        return root / "grading" / "gradebook.db"
+
+
 @pytest.fixture
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
+def course(tmp_path: Path, empty_gradebook: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
     """A course with the lab ``tiny``; its root is the current folder."""
     monkeypatch.setenv("FACTORKIT_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "course"
     add_lab(root, "tiny", TINY)
     shutil.copy(ROOT / "nbgrader_config.py", root)
+    (root / "grading").mkdir()
+    shutil.copy(empty_gradebook, root / "grading")
     monkeypatch.chdir(root)
     return Course.find(root)
 

@@ -169,7 +169,7 @@ CODE = {
         ["from unittest import TestCase"],
     ),
     "class-in-check": (["class Square:\n    pass"], ["from types import SimpleNamespace"]),
-    "hidden-print": (["print(got)"], ["shown = str(got)"]),
+    "hidden-print": (["print(got)"], ["shown = str(got)", "display(got)\nshown = 1"]),
 }
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
 from nbgrader.utils import compute_checksum
 
+from autograder.answers import filled_notebook
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
 from autograder.release import TEXT_STUB, drift, release_notebook, write_labs
+from autograder.running import run_lab
 from autograder.source import notebook_text, read_source, source_notebook
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +44,10 @@ def test_students_get_stubs_and_visible_tests_only(source):
     assert cells["area"].source.endswith(
         '    raise NotImplementedError("Exercise 1: return the area, height times width")'
     )
-    assert cells["check_area"].source == 'got = area(2, 3)\nassert got == 6, f"expected 2 * 3 = 6, got {got}"'
+    assert (
+        cells["check_area"].source
+        == 'not_imported("wave")\ngot = area(2, 3)\nassert got == 6, f"expected 2 * 3 = 6, got {got}"'
+    )
     assert cells["check_areas"].source.endswith("credit = 1.0\nfloat(credit)")
     assert cells["mislead"].source == TEXT_STUB
     for secret in ("surface", "products", "hidden", "perimeter", "BEGIN", "END"):
@@ -114,17 +120,33 @@ def test_drift_names_what_differs_and_the_remedy(course):
     assert orphan.startswith("lab_old: labs/lab_old has no source solutions/lab_old/lab_old.py")
 
 
-def test_nbgrader_generate_assignment_writes_the_same_bytes(course):
-    ours = {item.path: item.path.read_bytes() for item in write_labs(course) if item.path.is_relative_to(course.labs)}
-    for path in ours:
-        path.unlink()
+def nbgrader(course: Course, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", "generate_assignment", "lab_tiny", "--create", "--force"],
+        [sys.executable, "-m", "nbgrader", *arguments],
         cwd=course.root,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_nbgrader_itself_generates_the_same_bytes_and_gives_the_same_scores(course, source):
+    ours = {item.path: item.path.read_bytes() for item in write_labs(course) if item.path.is_relative_to(course.labs)}
+    for path in ours:
+        path.unlink()
+    nbgrader(course, "generate_assignment", "lab_tiny", "--create", "--force")
     assert {path: path.read_bytes() for path in ours} == ours
     assert drift(course) == []
+
+    answers = {"area": "return height + width", "areas": "return np.array([2.0, 12.0])"}
+    submitted = course.submitted / "student-001" / "lab_tiny"
+    submitted.mkdir(parents=True)
+    (submitted / "lab_tiny.ipynb").write_text(notebook_text(filled_notebook(source, answers)))
+    nbgrader(course, "autograde", "lab_tiny", "--create")
+    with Gradebook(course.db_url) as gradebook:
+        grades = gradebook.find_submission("lab_tiny", "student-001").notebooks[0].grades
+        scores = {grade.name: grade.auto_score for grade in grades}
+    blank_answer = {"mislead": 0.0}
+    assert scores == run_lab(source, answers).scores | blank_answer
+    assert scores == {"check_area": 0.0, "check_areas": 1.0, "mislead": 0.0}

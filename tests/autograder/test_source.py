@@ -65,7 +65,7 @@ ERRORS = {
     ),
     "unknown word": ('# %% check="area" points=2', '# %% area check="area" points=2', "unknown 'area' in the header"),
     "two kinds": ('# %% given="setup"', '# %% given="setup" exercise="setup"', "its header names given and exercise"),
-    "duplicate id": ('# %% exercise="areas"', '# %% exercise="area"', "id 'area' is taken by line 27"),
+    "duplicate id": ('# %% exercise="areas"', '# %% exercise="area"', "id 'area' is taken by line 29"),
     "check without exercise": (
         'check="area" points=2',
         'check="volume" points=2',

@@ -1,0 +1,453 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   lab:
+#     title: "The MicroNet challenge: small, and still accurate"
+#     minutes: 120
+#     points: 20
+#     not_imported: []
+# ---
+# %% [markdown]
+# # The MicroNet challenge: small, and still accurate
+#
+# Everybody can make a network smaller. The art is to know which parts it can do without. In this lab you take a network
+# that works, find out where its cost lies, and build and train one that does the same job for a fraction of it. Your
+# result goes on the leaderboard of the course.
+#
+# **When you have finished, you can**
+#
+# - compute the MicroNet score of a network, and say which of its two terms to attack;
+# - read a profile and find the layers that cost most;
+# - shrink a network by width, resolution and factorization, and predict what each saves before training anything;
+# - plan training runs for a fixed amount of time, and judge a result against its spread;
+# - hand in a network so that somebody else can measure it.
+#
+# **Time**: about 120 minutes, of which about 25 are training.
+#
+# | | exercise | points | minutes |
+# |---|---|---:|---:|
+# | | *before you start* | | 8 |
+# | 1 | the score | 2 | 12 |
+# | | *where the cost of the baseline lies* | | 15 |
+# | 2 | your network | 2 | 30 |
+# | 3 | train it | 1 | 25 |
+# | 4 | your entry | 12 | 15 |
+# | 5 | written: what it bought, what it cost | 3 | 15 |
+# | | **sum** | **20** | **120** |
+#
+# ## Before you start (8 minutes)
+#
+# **The rules in short** (`micronet_resources/RULES.md` has all of them):
+#
+# - An entry must classify at least **THRESHOLD %** of the images correctly. Counts are compared, nothing is rounded.
+# - Among those that do, the **lowest score** wins. The score adds what the network stores to what it computes.
+# - Everything is measured on your network as it runs: a tensor that it reads is a parameter, whatever you call it. Declared
+#   figures are not asked for.
+# - The grader measures on **other images** of the same kind. Choosing among many networks by their accuracy on the public
+#   test images makes that accuracy look better than it is: leave a margin of one or two percent.
+#
+# **What is graded.** Exercises 1 to 4 automatically: under each stands a *check* that says what it expected and what it got,
+# and the grader adds *hidden tests*. Exercise 5 is read by a person. Exercise 4 gives points on the published scale that
+# the next cells print, so a small network that is not quite accurate enough earns something too.
+#
+# **How to work.** Run the cells from top to bottom and put your answer in place of each
+# `raise NotImplementedError("Exercise ...")`. Training is skipped while grading; your weights are handed in as a file,
+# **`entry.pt`, beside this notebook**. All of `factorkit` and `micronet_resources` may be used.
+
+# %% given="setup"
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown, display
+from torch import nn
+
+from factorkit import plots
+from factorkit.checks import being_graded, trusted_copy
+from factorkit.data import ImageData, load
+from factorkit.layers import DepthwiseSeparableConv2d
+from factorkit.models import small_convnet
+from factorkit.training import evaluate, fit, seed_everything
+from micronet_resources.challenge import load_entry, measure, points
+from micronet_resources.profile import ModelProfile, profile_model, score
+from micronet_resources.rules import rule_set
+
+plots.use_style()
+
+# %% given="data"
+# For CIFAR-10 this is the line to change: data = load("cifar10"). Its baseline is ResNet-18, and training takes hours.
+data = load("patterns")
+task = rule_set("course2025").task(data.name)
+
+print(data)
+print(f"An entry needs {task.needed(2_000):,} of 2,000 images, {task.threshold_percent} %. Points of exercise 4:")
+display(Markdown(task.scale(maximum=12)))
+
+# %% [markdown]
+# The next cell holds two helpers for the checks. You need not read it; run it.
+
+
+# %% given="helpers"
+def assert_number(got: object, expected: float, how: str) -> None:
+    """Compare a computed number with the expected one."""
+    kind = type(got).__name__
+    assert isinstance(got, int | float), f"expected a number, got {got!r} of type {kind}"
+    assert abs(got - expected) < 1e-6, f"expected {how} = {expected:.4f}, got {got:.4f}"
+
+
+def assert_network(got: object) -> None:
+    """Check that it is a network that maps images to one score for each of the ten classes."""
+    kind = type(got).__name__
+    assert isinstance(got, nn.Module), f"expected a network (an nn.Module), got an object of type {kind}"
+    with torch.no_grad():
+        scores = got.eval()(data.normalize(data.test_images[:2]))
+    shape = tuple(scores.shape)
+    assert shape == (2, 10), f"expected scores of shape (2, 10) for two images, got {shape}"
+    assert bool(torch.isfinite(scores).all()), f"expected finite scores, got {scores}"
+
+
+# %% [markdown]
+# ## Exercise 1: the score (2 points, 12 minutes)
+#
+# With $w$ parameters of $q_w$ bits and $f$ MACs per image on activations of $q_a$ bits, the course scores a network that
+# is not pruned with
+#
+# $$\text{score} = \frac{q_w}{32} \cdot \frac{w}{5.6 \cdot 10^6} + \frac{\max(q_w, q_a)}{32} \cdot \frac{f}{2.8 \cdot 10^8}.$$
+#
+# The constants are about half a ResNet-18: 11,173,962 parameters and 555,422,720 MACs for an image of $32 \times 32$
+# pixels. So that network scores 4 at 32 bits. A multiplication is as wide as its wider factor, hence the maximum.
+#
+# **Predict**: what does the same ResNet-18 score with 8-bit weights and 16-bit activations? More or less than 1?
+#
+# **Fill** `course_score`. *Hint: one line for each term. The references are in `REFERENCE_PARAMS` and `REFERENCE_MACS`.*
+#
+# <details><summary>Next step</summary>
+#
+# The first term uses `weight_bits / 32` only. The second uses `max(weight_bits, activation_bits) / 32`.
+# </details>
+
+# %% given="references"
+REFERENCE_PARAMS = 5_600_000
+REFERENCE_MACS = 280_000_000
+
+
+# %% exercise="course_score"
+def course_score(params: int, macs: int, weight_bits: int = 32, activation_bits: int = 32) -> float:
+    """MicroNet score of a network that is not pruned."""
+    ### BEGIN SOLUTION stub="Exercise 1: return the parameter term plus the operation term, a float"
+    parameter_term = weight_bits / 32 * params / REFERENCE_PARAMS
+    operation_term = max(weight_bits, activation_bits) / 32 * macs / REFERENCE_MACS
+    return parameter_term + operation_term
+    ### END SOLUTION
+
+
+# %% check="course_score" points=2
+resnet18 = (11_173_962, 555_422_720)
+assert_number(course_score(*resnet18), 3.979005, "1.9953 (parameters) + 1.9837 (operations)")
+assert_number(course_score(*resnet18, 16, 16), 1.989502, "half of each term")
+assert_number(course_score(*resnet18, 8, 16), 1.490673, "8/32 of the weights + 16/32 of the operations")
+### BEGIN HIDDEN TESTS
+from types import SimpleNamespace
+
+for costs in [(0, 1_000_000), (5_600_000, 0), (72_954, 9_880_192), (1, 1), (36_536_884, 5_243_386_368)]:
+    for bits in [(32, 32), (1, 1), (1, 32), (32, 1), (5, 3), (3, 5), (12, 12)]:
+        expected = float(
+            score(
+                SimpleNamespace(params=costs[0], macs=costs[1]),
+                "course2025",
+                weight_bits=bits[0],
+                activation_bits=bits[1],
+            )
+        )
+        assert_number(course_score(*costs, *bits), expected, f"the score of {costs} at {bits} bits")
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Check your prediction</summary>
+#
+# 1.49: the weights are read at a quarter of the bits, but every multiplication still has one factor of 16 bits.
+# </details>
+#
+# In this lab all entries are scored at 32 bits. What remains to shrink is $w$ and $f$.
+#
+# ## Where the cost of the baseline lies (15 minutes)
+#
+# The baseline is `small_convnet`: for each of three widths (16, 32, 64) two $3 \times 3$ convolutions with batch
+# normalization and ReLU, max-pooling between them, then a global average and a linear layer.
+#
+# **Predict** before you run the next cell: which of its six convolutions has the most parameters, which the most MACs?
+# The maps have $32 \times 32$, $16 \times 16$ and $8 \times 8$ pixels.
+
+# %% given="baseline"
+baseline = small_convnet()
+baseline_profile = profile_model(baseline, data.input_shape)
+baseline_score = float(score(baseline_profile))
+
+display(baseline_profile)
+print(score(baseline_profile))
+
+# %% [markdown]
+# BASELINE TABLE
+#
+# **Explore.** The bars show the share of each convolution in both terms of the score. Which two layers would you attack
+# first? Change the widths of the network in the first line, run the cell again, and see which term answers.
+
+# %%
+looked_at = small_convnet(widths=(16, 32, 64))
+layers = profile_model(looked_at, data.input_shape).to_frame().query("macs > 0")
+terms = pd.DataFrame(
+    {"parameters": layers.params / REFERENCE_PARAMS, "operations": layers.macs / REFERENCE_MACS}
+).set_axis(layers.name + "\n" + layers.kind)
+
+axes = terms.plot.bar(rot=0, figsize=(9, 3))
+axes.set(xlabel="layer", ylabel="part of the score")
+plt.show()
+
+# %% [markdown]
+# <details><summary>What there is to see</summary>
+#
+# The parameters sit in the last convolution, the MACs in all but the first, and the operations make up almost three
+# quarters of the score. Halving all widths divides both terms by about four, because the cost of a convolution has a
+# factor for its input maps and one for its output maps. Halving the resolution early divides the operations by four and
+# leaves the parameters alone.
+# </details>
+#
+# ## Exercise 2: your network (2 points, 30 minutes)
+#
+# These are the levers. Each saves something and takes something away:
+#
+# | lever | saves | takes away |
+# |---|---|---|
+# | fewer maps (width) | both terms, with the square | capacity everywhere |
+# | smaller maps earlier (stride, pooling) | operations | fine detail, such as the textures of `patterns` |
+# | depthwise separable convolutions | up to $k^2$ times, less in thin layers | the freedom to filter and mix at once |
+# | groups | a factor of `groups` in both terms | mixing between the groups |
+# | fewer layers | their cost | nonlinearity, and the view of each output |
+# | larger kernels, cheap when depthwise | (costs) | nothing: they give back some of the view |
+#
+# The first layers run on the largest maps and the last ones have the most weights, so different levers suit different
+# places. Max-pooling, batch normalization and ReLU cost nothing here; running means and variances are folded away.
+#
+# **Compare candidates before you train one.** The next cell profiles a few in a second. Add yours.
+
+# %%
+candidates = {
+    "baseline": small_convnet(),
+    "half the widths": small_convnet((8, 16, 32)),
+    "separable": small_convnet(conv=DepthwiseSeparableConv2d),
+}
+profiles = {name: profile_model(network, data.input_shape) for name, network in candidates.items()}
+pd.DataFrame(
+    {name: {"params": p.params, "macs": p.macs, "score": float(score(p))} for name, p in profiles.items()}
+).T.astype({"params": int, "macs": int})
+
+# %% [markdown]
+# **Fill** `build_network`. It takes nothing and returns a new, untrained network that maps $N \times 3 \times 32 \times 32$
+# images to $N \times 10$ scores, for any $N$. Its score must be below that of the baseline; how far below is your decision,
+# and exercise 4 rewards it. You will come back to this cell after training. *Hint: `nn.Sequential` is enough, and helper
+# functions for a repeated block keep it short; write them in a cell of your own above.*
+#
+# <details><summary>Next step</summary>
+#
+# Start from something that surely works: `return small_convnet((8, 16, 32))`. Train it in exercise 3, look at what it
+# reaches, then change one thing at a time. End with `nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(maps, 10)`: it works
+# for any size of the maps before it.
+# </details>
+
+
+# %% given="blocks"
+def dense(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution with batch normalization and ReLU; its output has 1/stride of the rows and columns."""
+    padding = kernel_size // 2
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()]
+
+
+# %% exercise="build_network"
+def build_network() -> nn.Module:
+    """A new, untrained network for 3 x 32 x 32 images and ten classes."""
+    ### BEGIN SOLUTION stub="Exercise 2: return an nn.Module that maps N x 3 x 32 x 32 images to N x 10 scores"
+    SOLUTION
+    ### END SOLUTION
+
+
+# %% check="build_network" points=2
+assert_network(build_network())
+costs = profile_model(build_network(), data.input_shape)
+got = float(score(costs))
+assert got < baseline_score, f"expected a score below the baseline's {baseline_score:.4f}, got {got:.4f}: {costs}"
+print(f"Score {got:.4f} with {costs.params:,} parameters and {costs.macs:,} MACs.")
+### BEGIN HIDDEN TESTS
+images = data.normalize(data.train_images[:6])
+rebuilt = trusted_copy(build_network(), images[:2])
+real_costs = profile_model(rebuilt, data.input_shape)
+real_score = float(score(real_costs))
+assert real_score < baseline_score, f"what it really runs scores {real_score:.4f}, expected less than the baseline"
+with torch.no_grad():
+    together, again = rebuilt(images), rebuilt(images)
+    alone = torch.cat([rebuilt(image[None]) for image in images])
+assert tuple(together.shape) == (6, 10), f"expected scores of shape (6, 10) for six images, got {tuple(together.shape)}"
+torch.testing.assert_close(again, together, msg="expected the same scores for the same images, evaluation is random")
+torch.testing.assert_close(
+    alone, together, rtol=1e-3, atol=1e-4, msg="expected the same scores for an image alone and in a batch"
+)
+changed, other = build_network(), build_network()
+with torch.no_grad():
+    for parameter in changed.parameters():
+        parameter.zero_()
+size = sum(float(parameter.detach().abs().sum()) for parameter in other.parameters())
+assert size > 0, "expected a new network from each call, got the same one again"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 3: train it (1 point, 25 minutes)
+#
+# `fit` trains with AdamW and a learning rate that rises and falls once ("one cycle"). Its options, with their defaults:
+# `epochs` (no default), `lr=0.01` (the largest rate), `batch_size=128`, `weight_decay=0.01`, `label_smoothing=0.05`,
+# `augment` (mirrored images; on for `patterns`) and `seed=0`. It returns a table with one row per epoch.
+#
+# **Plan your time.** An epoch of the baseline takes about EPOCHTIME on two cores, one of a network with a quarter of its
+# operations less than half of that. Compare candidates in short runs (3 epochs, or `data.subset(train=4_000)`), then train the best one for
+# as long as you like. Small networks hardly overfit: they need little label smoothing and little weight decay, and gain
+# from more epochs for longer than large ones.
+#
+# **Predict** the accuracy of your network after training, and write it down.
+#
+# **Fill** `train_entry`: train the network that is given, in place, and return the table. The same network must give the
+# same result when it is trained again: leave the seed fixed. *Hint: it is one call.*
+#
+# <details><summary>Next step</summary>
+#
+# Choose `epochs` between 6 and 20, pass `network` and `data` on, and return what `fit` returns. If the training accuracy
+# is still far below the threshold at the end, the network is too small or has too few epochs; if it is well above the
+# test accuracy, training has overfitted.
+# </details>
+
+
+# %% exercise="train_entry"
+def train_entry(network: nn.Module, data: ImageData) -> pd.DataFrame:
+    """Train the network in place; return the history, one row per epoch."""
+    ### BEGIN SOLUTION stub="Exercise 3: train with fit(...) and return its table"
+    TRAIN
+    ### END SOLUTION
+
+
+# %% check="train_entry" points=1
+seed_everything(3)
+practice = data.subset(train=256, test=64)
+network = small_convnet((4, 8))
+weights_before = network[0].weight.detach().clone()
+history = train_entry(network, practice)
+assert isinstance(history, pd.DataFrame), f"expected the table that fit returns, got {history!r}"
+columns = list(history.columns)
+assert "train_loss" in columns and len(history) > 0, f"expected one row per epoch, got {len(history)} of {columns}"
+moved = float((network[0].weight.detach() - weights_before).abs().sum())
+assert moved > 0, f"expected the network's own weights to change in training, got a change of {moved}"
+### BEGIN HIDDEN TESTS
+losses = []
+for _ in range(2):
+    seed_everything(4)
+    network = small_convnet((4, 8))
+    seed_everything(5)
+    losses.append([float(loss) for loss in train_entry(network, practice).train_loss])
+assert all(0 < loss < 10 for loss in losses[0]), f"expected finite training losses, got {losses[0]}"
+assert losses[0] == losses[1], f"expected the same losses again from the same start, got {losses[0]} and {losses[1]}"
+if len(losses[0]) > 2:
+    assert losses[0][-1] < losses[0][0], f"expected the training loss to fall, got {losses[0]}"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now train. The next cell builds your network, trains it on all images and saves its weights in `entry.pt`. It is yours:
+# change it, for example to train on a GPU, as long as `entry.pt` belongs to `build_network()` in the end. The grader does
+# not run it.
+
+# %%
+if not being_graded():
+    seed_everything(0)
+    network = build_network()
+    history = train_entry(network, data)
+    torch.save(network.state_dict(), "entry.pt")
+    plots.plot_history({"my entry": history})
+    plt.show()
+
+# %% [markdown]
+# ## Exercise 4: your entry (12 points, 15 minutes)
+#
+# An entry is a network with its weights. `load_entry(network, "entry.pt")` reads a file of weights into a network that was
+# just built, and says what is wrong if it does not fit.
+#
+# **Fill** `entry`. *Hint: build, load, return.*
+
+
+# %% exercise="entry"
+def entry() -> nn.Module:
+    """My entry: the network of exercise 2 with the weights of entry.pt."""
+    ### BEGIN SOLUTION stub="Exercise 4: return a new network with the weights of entry.pt in it"
+    network = build_network()
+    return load_entry(network, "entry.pt")
+    ### END SOLUTION
+
+
+# %% [markdown]
+# `measure` does what the grader does: it rebuilds your network from the operations that it really runs, counts its
+# parameters and MACs, and counts the images that it classifies correctly.
+
+# %%
+measure(entry(), data)
+
+# %% [markdown]
+# **Explore.** Is the accuracy where you predicted it? With 2,000 images, an accuracy near 88 % has a standard error of 0.7 %,
+# and training again with another seed moves it by about as much. If you are closer to the threshold than that, the
+# grader's images may decide against you. If you are far above it, you can afford to shrink further: go back to exercise
+# 2. Keep a list of what you tried; you need it in exercise 5.
+
+# %% check="entry" points=12
+assert_network(entry())
+public = measure(entry(), data)
+print(f"On the public test images: {points(public, 12):.1f} of 12 points. The grader uses other images of the same kind.")
+### BEGIN HIDDEN TESTS
+# For CIFAR-10: held_out = load("cifar10"), with its test split as it is.
+from dataclasses import replace
+
+from factorkit.data.patterns import draw_patterns
+from micronet_resources.challenge import measure, points
+
+held_out_images, held_out_labels = draw_patterns(2_000, seed=HELDSEED)
+held_out = replace(
+    load("patterns", progress=False),
+    test_images=torch.from_numpy(held_out_images),
+    test_labels=torch.from_numpy(held_out_labels),
+)
+measurement = measure(entry(), held_out)
+display(measurement)
+float(points(measurement, 12))
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## Exercise 5: what it bought, what it cost (3 points, 15 minutes)
+#
+# Write a short report, **six to ten sentences**, for somebody who wants to build on your entry:
+#
+# 1. What did you change compared with the baseline, and what did each change save, in parameters and in MACs?
+# 2. What did it cost in accuracy? Give your numbers, and say whether a difference is larger than the spread you expect.
+# 3. What did you try that did not help, and what would you try next, with the reason?
+
+# %% [markdown] written="report" points=3
+# ### BEGIN SOLUTION
+# REPORT
+# ### END SOLUTION
+# ### BEGIN MARK SCHEME
+# SCHEME
+# ### END MARK SCHEME
+
+# %% [markdown]
+# ## What you take away
+#
+# - A score of parameters *and* operations has two prices. Read the profile before you cut: weights sit in the late, wide
+#   layers, operations in the early, large ones.
+# - Profiling a candidate takes a second, training it takes minutes. Do the first often and the second rarely.
+# - An accuracy is a measurement with a spread. A threshold that you just reach on the images you chose by is one that you
+#   may miss on others.
+#
+# **Hand in** this notebook *and* `entry.pt`. Before you do: *Restart Kernel and Run All Cells* (this trains again, with the
+# same result), look at the checks, save.

@@ -1,0 +1,146 @@
+"""The command: what it says, where it says it, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from autograder import cli
+
+
+@pytest.fixture
+def autograder(monkeypatch, capsys):
+    """A function that runs the command and returns its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["autograder", *arguments])
+        monkeypatch.setattr(cli, "screen", cli.Console(highlight=False, width=110))
+        monkeypatch.setattr(cli, "aside", cli.Console(stderr=True, highlight=False, width=110))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+COMMANDS = ("build", "lint", "grade", "status", "show", "feedback", "leaderboard", "site", "demo")
+
+
+def test_help_teaches_with_an_example(autograder):
+    status, out, _ = autograder("--help")
+    assert status == 0 and "autograder grade lab01_convolutions" in out
+    for command in COMMANDS:
+        status, out, _ = autograder(command, "--help")
+        assert status == 0 and f"Example: autograder {command}" in out
+
+
+@pytest.mark.parametrize("command", ["build", "lint", "grade", "status", "show", "feedback", "leaderboard"])
+def test_an_unknown_lab_is_named_with_the_nearest(course, autograder, command):
+    status, out, err = autograder(command, "tinny")
+    assert (status, out) == (2, "")
+    assert "unknown lab 'tinny'; did you mean 'tiny'? the labs are tiny" in err
+
+
+@pytest.mark.parametrize("arguments", [("grade",), ("grade", "tiny", "--jobs", "0"), ("nonsense",), ("grade", "--nonsense")])
+def test_wrong_usage_ends_with_2(course, autograder, arguments):
+    assert autograder(*arguments)[0] == 2
+
+
+def test_outside_a_course(tmp_path, autograder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = autograder("status")
+    assert status == 2 and "no course found" in err and "--course" in err
+
+
+def test_build_says_what_it_wrote_and_one_bad_lab_stops_no_other(course, autograder):
+    assert autograder("build") == (0, "tiny: wrote _build/source/tiny/tiny.ipynb, labs/tiny/tiny.ipynb\n", "")
+    assert autograder("build", "tiny")[1] == "tiny: up to date\n"
+    bad = course.solutions / "bad" / "bad.py"
+    bad.parent.mkdir()
+    bad.write_text(course.source_file("tiny").read_text().replace('exercise="share"', 'exercise="double"'))
+    status, out, err = autograder("build")
+    assert status == 1 and "tiny: up to date" in out
+    assert "bad.py:" in err and "id 'double' is taken" in err and "1 lab(s) not built" in err
+    status, out, _ = autograder("lint")
+    assert status == 1 and "bad.py:" in out
+
+
+def test_a_round_on_the_screen(course, hand_in, right, autograder):
+    hand_in("student-001", **right)
+    hand_in("student-002").write_text("no JSON")
+    (course.submitted / "student-003" / "tiny").mkdir(parents=True)
+    moved = hand_in("student-004", **{**right, "double": "def double(x):\n    return 7"})
+    moved.rename(moved.with_name("renamed.ipynb"))
+
+    status, out, err = autograder("grade", "tiny", "--cell-timeout", "20")
+    assert status == 0
+    assert "without a sandbox" in err and "Grading tiny · 4 submissions" in err
+    for line in (
+        "tiny · 4 submissions",
+        "1 submission is flagged for a look (student-004): autograder show tiny --flagged",
+        "2 submissions have points that wait for a person",
+        "1 double · 2 share · 3 why",
+        "Gradebook: grading/gradebook.db",
+    ):
+        assert line in out
+    assert [line.split() for line in out.splitlines() if line.startswith(" ok")] == [["ok", "2", "5.5", "/", "10"]]
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(" student-")}
+    assert rows["student-001"] == ["ok", "3", "4", "?", "7", "+3?", "/", "10"]
+    assert rows["student-003"] == ["missing", "–", "–", "–", "–"]
+
+    status, out, _ = autograder("grade", "tiny", "--cell-timeout", "20", "--json")
+    data = json.loads(out)
+    results = {result["student"]: result for result in data["results"]}
+    assert status == 0 and data["failures"] == []
+    assert results["student-001"]["score"] == 7 and results["student-001"]["reused"]
+    assert results["student-002"]["status"] == "invalid notebook"
+    assert "renamed.ipynb: not JSON" not in results["student-002"]["message"]
+    assert "tiny.ipynb: not JSON" in results["student-002"]["message"]
+    assert "there is no tiny.ipynb" in results["student-003"]["message"]
+
+    assert "invalid notebook" in autograder("status")[1]
+    assert [result["student"] for result in json.loads(autograder("status", "tiny", "--json")[1])] == sorted(results)
+
+    status, out, _ = autograder("show", "tiny", "student-004")
+    assert status == 0 and "AssertionError: expected 4, got 7" in out and "renamed: renamed.ipynb" in out
+    assert "student-001" not in autograder("show", "tiny", "--flagged")[1]
+    status, _, err = autograder("show", "tiny", "student-04")
+    assert status == 2 and "did you mean 'student-004'?" in err
+
+    status, out, _ = autograder("feedback", "tiny")
+    assert status == 0 and out.startswith("4 pages: ")
+    status, out, _ = autograder("leaderboard", "tiny")
+    assert status == 0 and "no entry: student-003: there is no tiny.ipynb" in out
+    assert autograder("leaderboard")[1].startswith("No graded notebook displays a measurement")
+
+
+def test_another_grading_folder(course, hand_in, right, autograder, tmp_path):
+    hand_in("student-001", **right)
+    (course.grading / "submitted").rename(tmp_path / "submitted")
+    status, out, _ = autograder("grade", "tiny", "--grading", str(tmp_path))
+    assert status == 0 and f"Gradebook: {tmp_path}/gradebook.db" in out
+    assert (tmp_path / "autograded" / "student-001" / "tiny" / "tiny.ipynb").is_file()
+    assert not (course.grading / "autograded").exists()
+
+
+def test_what_has_not_been_graded_is_said(course, autograder):
+    assert "Nothing has been graded" in autograder("status")[1]
+    status, _, err = autograder("feedback", "tiny")
+    assert status == 1 and "run autograder grade tiny first" in err
+    status, _, err = autograder("show", "tiny", "student-001")
+    assert status == 2 and "run autograder grade tiny first" in err
+
+
+def test_a_submission_that_cannot_be_recorded_ends_with_1(course, hand_in, right, autograder):
+    hand_in("student-*", **right)
+    status, out, err = autograder("grade", "tiny")
+    assert status == 1 and "not recorded student-*" in out and "1 submission(s) not recorded" in err
+
+
+def test_a_course_without_a_book_has_no_site(course, autograder):
+    status, _, err = autograder("site")
+    assert status == 1 and "no book to build" in err

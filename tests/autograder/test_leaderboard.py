@@ -1,0 +1,75 @@
+"""The leaderboard: only what the lab's own graded cells display counts, and the order is the challenge's."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+from autograder import events
+from autograder.intake import Status
+from autograder.leaderboard import MEASUREMENT, leaderboard, write_leaderboards
+from autograder.record import SubmissionResult
+from micronet_resources.challenge import MIME_TYPE
+from micronet_resources.rules import rule_set
+
+NEEDED = rule_set("course2025").task("patterns").needed(2_000)
+
+
+@pytest.fixture
+def enter(course):
+    """A function that puts a graded notebook with some measurement in its place."""
+
+    def make(student, correct=None, score=0.05, *, graded=True, status=Status.OK, message="", **changes):
+        events.append(course, SubmissionResult(student, "tiny", status, message))
+        numbers = {"correct": correct, "total": 2_000, "params": 10, "macs": 20, "score": score}
+        data = {**numbers, "accuracy": (correct or 0) / 2_000, "rules": "course2025", "task": "patterns", **changes}
+        output = nbformat.v4.new_output("display_data", {MEASUREMENT: data, "text/plain": "a table"})
+        nbgrader = {"grade_id": "check_entry", "grade": graded, "solution": False, "locked": graded, "points": 12}
+        cell = nbformat.v4.new_code_cell("measure()", metadata={"nbgrader": nbgrader})
+        cell.outputs = [] if correct is None else [output]
+        path = course.autograded / student / "tiny" / "tiny.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+
+    return make
+
+
+def test_the_measurement_is_the_one_that_the_challenge_displays():
+    assert MEASUREMENT == MIME_TYPE
+
+
+def test_valid_entries_come_first_by_score_then_the_others_by_accuracy(course, enter):
+    enter("large", NEEDED + 100, 0.04)
+    enter("small", NEEDED, 0.01)
+    enter("nearly", NEEDED - 1, 0.001)
+    enter("far", NEEDED - 500, 0.0001)
+    board = leaderboard(course, "tiny")
+    assert [entry.student for entry in board.entries] == ["small", "large", "nearly", "far"]
+    assert [entry.qualified for entry in board.entries] == [True, True, False, False]
+
+
+def test_who_has_no_entry_is_told_why(course, enter):
+    enter("student-001")
+    enter("student-002", NEEDED, graded=False)
+    enter("student-003", NEEDED, rules="no such rules")
+    enter("student-004", NEEDED, params="many")
+    enter("student-005", status=Status.TIMEOUT, message="check_entry: stopped after 60 s")
+    events.append(course, SubmissionResult("student-006", "tiny", Status.MISSING, "nothing was handed in"))
+    board = leaderboard(course, "tiny")
+    assert board.entries == ()
+    reasons = {absent.student: absent.reason for absent in board.absent}
+    assert reasons["student-001"] == reasons["student-002"] == "its notebook displays no measurement"
+    assert "no such rules" in reasons["student-003"] and "cannot be read" in reasons["student-004"]
+    assert reasons["student-005"] == "check_entry: stopped after 60 s"
+    assert reasons["student-006"] == "nothing was handed in"
+
+
+def test_the_file_holds_every_lab_that_has_entries(course, enter):
+    assert write_leaderboards(course) == []
+    enter("student-001", NEEDED)
+    [board] = write_leaderboards(course)
+    [written] = json.loads((course.grading / "leaderboard.json").read_text())
+    assert written["lab"] == board.lab == "tiny"
+    assert written["entries"][0]["correct"] == NEEDED
