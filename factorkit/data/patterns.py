@@ -52,7 +52,7 @@ def draw_patterns(count: int, seed: int = 0, *, progress: bool = False) -> tuple
     Parameters
     ----------
     count : int
-        How many images; every run of ten consecutive images has one of each class.
+        How many images. The first ten have one of each class, and so does every following ten.
     seed : int, optional
         Key of the random stream, from 0 to 2**64 - 1.
     progress : bool, optional
