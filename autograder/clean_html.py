@@ -9,10 +9,11 @@ from nbconvert.filters import markdown2html
 
 __all__ = ["clean_html", "safe_markdown"]
 
-_TAGS = """
-    a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i
-    img ins kbd li mark ol p pre q s samp section small span strong sub summary sup table tbody td tfoot th thead tr u ul
-""".split()
+_TAGS = set(bleach.ALLOWED_TAGS) | {
+    *("h1", "h2", "h3", "h4", "h5", "h6", "p", "div", "section", "span", "br", "hr", "details", "summary"),
+    *("table", "caption", "colgroup", "col", "thead", "tbody", "tfoot", "tr", "th", "td", "dl", "dt", "dd"),
+    *("del", "ins", "kbd", "mark", "pre", "q", "s", "samp", "small", "sub", "sup", "u", "figure", "figcaption", "img"),
+}
 _ATTRIBUTES = {
     "*": ["class", "id", "title"],
     "a": ["href"],

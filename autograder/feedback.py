@@ -39,6 +39,13 @@ _ADVICE = {
     "invalid notebook": "Open your notebook in JupyterLab, run it, save it, and hand in the file as it was saved.",
     "tampered": "Your answers are not lost: copy them into the cells of a fresh copy of the lab and hand that in.",
 }
+# What nbgrader's page lacks: the mark of a folded text, room between the columns of a table, figures that fit.
+_STYLE = """<style>
+summary { display: list-item; }
+.rendered_html td, .rendered_html th, .output_html td, .output_html th { padding: 0 0.5em; }
+img { max-width: 100%; height: auto; }
+</style>
+</head>"""
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 from autograder.course import Course
 from autograder.errors import CourseError
 
-__all__ = ["build_site"]
+__all__ = ["build_site", "site_is_current"]
+
+_INPUTS = ("book", "labs", "factorkit", "micronet_resources")
 
 
 def build_site(course: Course) -> Path:
@@ -26,13 +30,48 @@ def build_site(course: Course) -> Path:
         raise CourseError(f"no book to build: {course.root / 'book' / '_config.yml'} does not exist")
     log = course.root / "_build" / "site.log"
     log.parent.mkdir(exist_ok=True)
+    _stamp(course).unlink(missing_ok=True)
+    digest = _digest(course)
     # The labs are pages of the book too, so it is built in the course's root.
-    command = [sys.executable, "-m", "jupyter_book", "build", ".", "-W", "-n", "--keep-going"]
+    start = "from jupyter_book.cli.main import main; main()"  # `jupyter-book`, wherever its script may be
+    command = [sys.executable, "-c", start, "build", ".", "-W", "-n", "--keep-going"]
     command += ["--config", "book/_config.yml", "--toc", "book/_toc.yml"]
     with log.open("w", encoding="utf-8") as file:
         ended = subprocess.run(command, cwd=course.root, stdout=file, stderr=subprocess.STDOUT, check=False)
-    index = course.root / "_build" / "html" / "index.html"
-    if ended.returncode != 0 or not index.is_file():
-        last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-        raise CourseError(f"the site was not built, status {ended.returncode}; the end of {log}:\n{last}")
-    return index
+    if ended.returncode != 0 or not _index(course).is_file():
+        raise CourseError(f"the site was not built; from {log}:\n{_complaints(log)}")
+    _stamp(course).write_text(digest, encoding="utf-8")
+    return _index(course)
+
+
+def _complaints(log: Path) -> str:
+    """The warnings and errors of a log, or its end if there are none."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+    found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    return "\n".join(found[:10] or lines[-15:])
+
+
+def site_is_current(course: Course) -> Path | None:
+    """The first page of a site that was built from exactly what is there now, or None."""
+    if _index(course).is_file() and _stamp(course).is_file() and _stamp(course).read_text() == _digest(course):
+        return _index(course)
+    return None
+
+
+def _index(course: Course) -> Path:
+    return course.root / "_build" / "html" / "index.html"
+
+
+def _stamp(course: Course) -> Path:
+    return course.root / "_build" / "site.sha256"
+
+
+def _digest(course: Course) -> str:
+    """A hash of all that the pages are made from."""
+    digest = hashlib.sha256()
+    for folder in _INPUTS:
+        for path in sorted((course.root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{content}  {path.relative_to(course.root).as_posix()}\n".encode())
+    return digest.hexdigest()

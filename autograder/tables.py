@@ -58,7 +58,7 @@ def names(students: Sequence[str], at_most: int = 4) -> str:
 def grades_table(results: Sequence[SubmissionResult]) -> Table:
     """Every student's points, exercise by exercise."""
     columns = _in_order(results)
-    legend = " · ".join(f"{number} {name.removeprefix('check_')}" for number, name in enumerate(columns, 1))
+    legend = " · ".join(f"{number}\u00a0{name.removeprefix('check_')}" for number, name in enumerate(columns, 1))
     table = _table(caption=f"{legend}\n? waits for a person, – was not run" if columns else None)
     table.add_column("student")
     table.add_column("status")

@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -163,10 +165,11 @@ def main() -> None:
         startup_timeout=120,
         store_widget_state=False,
     )
-    if os.name == "posix":  # sockets in the job's folder: no port, nothing for others to connect to
+    sockets = tempfile.mkdtemp(prefix="k")  # no ports, and a path that is short enough for a socket
+    if os.name == "posix":
         client.create_kernel_manager()
         client.km.transport = "ipc"
-        client.km.ip = str(arguments.journal.with_name("kernel"))
+        client.km.ip = f"{sockets}/s"
     client.reset_execution_trackers()
     journal = _Journal(arguments.journal)
     try:
@@ -176,6 +179,7 @@ def main() -> None:
         raise
     finally:
         kill_descendants(os.getpid())
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 if __name__ == "__main__":

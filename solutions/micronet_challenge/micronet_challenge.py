@@ -92,7 +92,7 @@ def assert_number(got: object, expected: float, how: str) -> None:
     """Compare a computed number with the expected one."""
     kind = type(got).__name__
     assert isinstance(got, int | float), f"expected a number, got {got!r} of type {kind}"
-    assert abs(got - expected) < 1e-6, f"expected {how} = {expected:.4f}, got {got:.4f}"
+    assert abs(got - expected) <= 1e-5 * abs(expected), f"expected {how} = {expected:.6g}, got {got:.6g}"
 
 
 def assert_network(got: object) -> None:
@@ -143,9 +143,9 @@ def course_score(params: int, macs: int, weight_bits: int = 32, activation_bits:
 
 # %% check="course_score" points=2
 resnet18 = (11_173_962, 555_422_720)
-assert_number(course_score(*resnet18), 3.979005, "1.9953 (parameters) + 1.9837 (operations)")
-assert_number(course_score(*resnet18, 16, 16), 1.989502, "half of each term")
-assert_number(course_score(*resnet18, 8, 16), 1.490673, "8/32 of the weights + 16/32 of the operations")
+assert_number(course_score(*resnet18), 3.979003, "1.9953 (parameters) + 1.9837 (operations)")
+assert_number(course_score(*resnet18, 16, 16), 1.989501, "half of each term")
+assert_number(course_score(*resnet18, 8, 16), 1.490664, "8/32 of the weights + 16/32 of the operations")
 ### BEGIN HIDDEN TESTS
 from types import SimpleNamespace
 
@@ -256,18 +256,34 @@ pd.DataFrame(
 
 
 # %% given="blocks"
-def dense(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def dense(
+    in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
     """A convolution with batch normalization and ReLU; its output has 1/stride of the rows and columns."""
     padding = kernel_size // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()]
 
 
+def separable(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> list[nn.Module]:
+    """A depthwise and a pointwise convolution, each with batch normalization and ReLU."""
+    depthwise = dense(in_channels, in_channels, kernel_size, stride, groups=in_channels)
+    return [*depthwise, *dense(in_channels, out_channels, kernel_size=1)]
+
+
 # %% exercise="build_network"
 def build_network() -> nn.Module:
     """A new, untrained network for 3 x 32 x 32 images and ten classes."""
     ### BEGIN SOLUTION stub="Exercise 2: return an nn.Module that maps N x 3 x 32 x 32 images to N x 10 scores"
-    SOLUTION
+    layers = [
+        *dense(3, 16, kernel_size=5, stride=2),  # to 16 x 16 maps at once; a large kernel keeps the textures
+        *separable(16, 32),
+        *separable(32, 48, stride=2),  # to 8 x 8 maps, where depth is cheap
+        *separable(48, 48),
+        *separable(48, 48),
+        *separable(48, 64),
+    ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
     ### END SOLUTION
 
 
@@ -328,7 +344,7 @@ assert size > 0, "expected a new network from each call, got the same one again"
 def train_entry(network: nn.Module, data: ImageData) -> pd.DataFrame:
     """Train the network in place; return the history, one row per epoch."""
     ### BEGIN SOLUTION stub="Exercise 3: train with fit(...) and return its table"
-    TRAIN
+    return fit(network, data, epochs=16, lr=0.03, channels_last=True)
     ### END SOLUTION
 
 
@@ -404,7 +420,9 @@ measure(entry(), data)
 # %% check="entry" points=12
 assert_network(entry())
 public = measure(entry(), data)
-print(f"On the public test images: {points(public, 12):.1f} of 12 points. The grader uses other images of the same kind.")
+print(
+    f"On the public test images: {points(public, 12):.1f} of 12 points. The grader uses other images of the same kind."
+)
 ### BEGIN HIDDEN TESTS
 # For CIFAR-10: held_out = load("cifar10"), with its test split as it is.
 from dataclasses import replace
@@ -412,7 +430,7 @@ from dataclasses import replace
 from factorkit.data.patterns import draw_patterns
 from micronet_resources.challenge import measure, points
 
-held_out_images, held_out_labels = draw_patterns(2_000, seed=HELDSEED)
+held_out_images, held_out_labels = draw_patterns(2_000, seed=7_305_824_119)
 held_out = replace(
     load("patterns", progress=False),
     test_images=torch.from_numpy(held_out_images),

@@ -45,7 +45,9 @@ def test_an_unknown_lab_is_named_with_the_nearest(course, autograder, command):
     assert "unknown lab 'tinny'; did you mean 'tiny'? the labs are tiny" in err
 
 
-@pytest.mark.parametrize("arguments", [("grade",), ("grade", "tiny", "--jobs", "0"), ("nonsense",), ("grade", "--nonsense")])
+@pytest.mark.parametrize(
+    "arguments", [("grade",), ("grade", "tiny", "--jobs", "0"), ("nonsense",), ("grade", "--nonsense")]
+)
 def test_wrong_usage_ends_with_2(course, autograder, arguments):
     assert autograder(*arguments)[0] == 2
 

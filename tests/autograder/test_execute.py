@@ -23,7 +23,12 @@ def notebook_of(*sources, points=1.0):
     """A notebook in which every second cell is a test."""
     cells = []
     for number, source in enumerate(sources):
-        nbgrader = {"grade_id": f"cell{number}", "grade": bool(number % 2), "solution": not number % 2, "points": points}
+        nbgrader = {
+            "grade_id": f"cell{number}",
+            "grade": bool(number % 2),
+            "solution": not number % 2,
+            "points": points,
+        }
         cells.append(nbformat.v4.new_code_cell(source, id=f"cell{number}", metadata={"nbgrader": nbgrader}))
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -192,7 +197,10 @@ def test_a_warning_in_a_test_costs_nothing(run):
 )
 def test_partial_credit_is_a_number_in_range(shown, settled):
     result = nbformat.v4.new_output("execute_result", {"text/plain": shown}, execution_count=1)
-    cells = [{"event": "cell", "index": 1, "outputs": [result], "count": 1, "note": None}, {"event": "end", "status": "ok"}]
+    cells = [
+        {"event": "cell", "index": 1, "outputs": [result], "count": 1, "note": None},
+        {"event": "end", "status": "ok"},
+    ]
     notebook, status, _ = merged(notebook_of("", "x"), cells)
     [output] = notebook.cells[1].outputs
     assert status is Status.OK

@@ -61,7 +61,9 @@ def test_a_failed_hidden_test_is_named_and_not_shown(graded, right):
 
 
 def test_an_error_in_a_hidden_test_says_its_name_only(graded, right):
-    page = graded(**{**right, "share": "class Odd(int):\n    def __lt__(self, x):\n        return len(x)\nshare = lambda: Odd(3)"})
+    page = graded(
+        **{**right, "share": "class Odd(int):\n    def __lt__(self, x):\n        return len(x)\nshare = lambda: Odd(3)"}
+    )
     text = page_text(page)
     assert squeezed("a hidden test did not pass (it ended with TypeError)") in text
     assert not any(squeezed(secret) in text for secret in SECRETS)
@@ -84,7 +86,9 @@ def test_code_that_prints_the_hidden_tests_does_not_get_them_into_the_page(grade
 
 
 def test_scripts_and_markup_of_students_are_not_run(graded, answered, right):
-    notebook = answered(**{**right, "why": "because <script>alert(1)</script> <img src=x onerror=alert(2)> [x](javascript:alert(5))"})
+    notebook = answered(
+        **{**right, "why": "because <script>alert(1)</script> <img src=x onerror=alert(2)> [x](javascript:alert(5))"}
+    )
     steal = "from IPython.display import HTML\nHTML('<script>alert(3)</script><b onclick=\"alert(4)\">bold</b>')"
     notebook.cells.append(nbformat.v4.new_code_cell(steal))
     page = graded(notebook=notebook).read_text(encoding="utf-8")

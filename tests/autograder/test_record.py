@@ -47,7 +47,9 @@ def gradebook(course):
 
 
 def test_points_follow_the_outputs(course, executed):
-    recorded = record(course, executed(outputs={"check_share": [result("2.5")]}), ["check_double", "check_share", "why"])
+    recorded = record(
+        course, executed(outputs={"check_share": [result("2.5")]}), ["check_double", "check_share", "why"]
+    )
     assert recorded.points == {"check_double": Points(3, 3), "check_share": Points(2.5, 4), "why": Points(None, 3)}
     assert list(recorded.points) == ["check_double", "check_share", "why"]
     assert (recorded.score, recorded.maximum, recorded.waiting) == (5.5, 10, 3)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from autograder.regions import HIDDEN_TESTS, indented
-from autograder.source import Cell, LabSource, read_source
+from autograder.source import LabSource, read_source
 
 SOURCE = Path(__file__).parents[2] / "solutions" / "lab01_convolutions" / "lab01_convolutions.py"
 
@@ -20,31 +20,30 @@ def lab() -> LabSource:
     return read_source(SOURCE)
 
 
-@pytest.fixture(autouse=True)
-def no_windows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    with plt.rc_context():
-        yield
-
-
-def without_hidden_tests(cell: Cell) -> str:
-    text = cell.text
-    for region in reversed(cell.regions(HIDDEN_TESTS)):
-        text = region.replaced(text, "")
-    return text
-
-
-def run_check(lab: LabSource, exercise: str, answer: str | None = None) -> None:
-    """Run the visible check of an exercise with one answer exchanged, and all other answers right."""
+@pytest.fixture(scope="module")
+def given(lab: LabSource) -> dict[str, object]:
+    """The names that the given cells define; none of these cells uses an answer."""
     namespace: dict[str, object] = {"__name__": "lab"}
-    for cell in lab.cells:
-        text = cell.text if cell.kind in ("given", "exercise") else ""
-        if cell.kind == "exercise" and cell.name == exercise and answer is not None:
-            text = cell.solution.replaced(cell.text, "\n".join(indented(textwrap.dedent(answer), "")))
-        last = cell.kind == "check" and cell.name == exercise
-        exec(compile(without_hidden_tests(cell) if last else text, cell.grade_id or "cell", "exec"), namespace)
-        if last:
-            return
+    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
+        patch.setattr(plt, "show", lambda: plt.close("all"))
+        for cell in lab.of_kind("given"):
+            exec(compile(cell.text, cell.grade_id, "exec"), namespace)
+    return namespace
+
+
+def run_check(lab: LabSource, given: dict[str, object], exercise: str, answer: str | None = None) -> None:
+    """Run the visible check of an exercise with one answer exchanged, and all other answers right."""
+    namespace = dict(given)
+    for cell in lab.of_kind("exercise"):
+        text = cell.text
+        if cell.name == exercise and answer is not None:
+            text = cell.solution.replaced(text, "\n".join(indented(textwrap.dedent(answer), "")))
+        exec(compile(text, cell.name, "exec"), namespace)
+    check = lab.cell(f"check_{exercise}")
+    text = check.text
+    for region in reversed(check.regions(HIDDEN_TESTS)):
+        text = region.replaced(text, "")
+    exec(compile(text, check.grade_id, "exec"), namespace)
 
 
 PARAMS = "return out_channels * (in_channels // groups) * kernel_height * kernel_width"
@@ -66,7 +65,11 @@ MISTAKES = [
     ("conv_params", f"{PARAMS} + bias", "one for each output map"),
     ("conv_params", f"{PARAMS} + in_channels * bias", "for each input map"),
     ("conv_params", PARAMS.replace("//", "/"), "divide with // instead of /"),
-    ("conv_params", PARAMS.replace("(in_channels // groups)", "in_channels") + " + out_channels * bias", "left out the"),
+    (
+        "conv_params",
+        PARAMS.replace("(in_channels // groups)", "in_channels") + " + out_channels * bias",
+        "left out the",
+    ),
     ("conv_params", PARAMS.replace("// groups", "* groups") + " + out_channels * bias", "multiplied by groups"),
     ("conv_params", PARAMS + " // groups + out_channels * bias", "divided by groups twice"),
     ("conv_params", PARAMS.replace("_width", "_height") + " + out_channels * bias", "height twice"),
@@ -78,19 +81,31 @@ MISTAKES = [
     ("conv_macs", f"{OUTPUT}return out_height * out_width * ({WEIGHTS} + out_channels)", "adding a bias is no MAC"),
     ("conv_macs", f"{OUTPUT}return out_height * out_width * {WEIGHTS.replace('groups=groups', '')}", "the groups"),
     ("conv_macs", f"{OUTPUT.replace('stride', '1')}return out_height * out_width * {WEIGHTS}", "left out the stride"),
-    ("conv_macs", f"{OUTPUT.replace(', padding', '')}return out_height * out_width * {WEIGHTS}", "left out the padding"),
-    ("separable_macs", f"{DEPTHWISE.replace('groups=in_channels', '')}return depthwise + {POINTWISE}", "mixes the maps"),
+    (
+        "conv_macs",
+        f"{OUTPUT.replace(', padding', '')}return out_height * out_width * {WEIGHTS}",
+        "left out the padding",
+    ),
+    (
+        "separable_macs",
+        f"{DEPTHWISE.replace('groups=in_channels', '')}return depthwise + {POINTWISE}",
+        "mixes the maps",
+    ),
     ("separable_macs", f"{DEPTHWISE}return depthwise + {POINTWISE.replace('middle', 'input')}", "input's 7 x 7"),
     ("separable_macs", f"{DEPTHWISE}return depthwise + in_channels * out_channels", "once instead of at every"),
     ("separable_macs", f"{DEPTHWISE}return depthwise", "pointwise step is missing"),
     ("separable_macs", f"{DEPTHWISE}return {POINTWISE}", "depthwise step is missing"),
     ("separable_macs", f"{DEPTHWISE}return depthwise * {POINTWISE}", "their costs add"),
     ("separable_macs", f"{DEPTHWISE}return depthwise + {POINTWISE[:-1]}, stride=stride)", "stride acts twice"),
-    ("separable_macs", f"{DEPTHWISE}return depthwise + {POINTWISE[:-1]}, padding=padding)", "pointwise step has a padding"),
     (
         "separable_macs",
-        f"{DEPTHWISE.replace('in_channels, stride', 'out_channels * in_channels, stride')}return depthwise + {POINTWISE}",
-        "expected 675 (depthwise) + 9,600 (pointwise)",
+        f"{DEPTHWISE}return depthwise + {POINTWISE[:-1]}, padding=padding)",
+        "pointwise step has a padding",
+    ),
+    (
+        "separable_macs",
+        f"{DEPTHWISE.replace('in_channels, stride', 'out_channels, stride')}return depthwise + {POINTWISE}",
+        "already has 128 outputs",
     ),
     ("separable_macs", "return conv_macs(input_size, kernel_size, in_channels, out_channels)", "the dense convolution"),
     (
@@ -105,7 +120,11 @@ MISTAKES = [
     ),
     ("smallest_width", "return int(1 / (1 / factor - 1 / kernel_size**2))", "Do you round up?"),
     ("smallest_width", "return 1 / (1 / factor - 1 / kernel_size**2)", "Does math.ceil round up?"),
-    ("smallest_width", "return 1 + math.ceil(1 / (1 / factor - 1 / kernel_size**2))", "expected the smallest width, got 33"),
+    (
+        "smallest_width",
+        "return 1 + math.ceil(1 / (1 / factor - 1 / kernel_size**2))",
+        "expected the smallest width, got 33",
+    ),
     ("smallest_width", "return math.ceil(1 / (1 / factor - 1 / kernel_size**2))", "the ratio is never below 1/9"),
     (
         "smallest_width",
@@ -121,7 +140,11 @@ MISTAKES = [
     ("separate", f"{SVD}return (s[0] * u[:, :1]) @ vh[:1]", "expected a tuple (column, row)"),
     ("filter_separably", "return convolve(images, (column @ row)[None, None])", "expected two convolutions"),
     ("filter_separably", "return F.conv2d(images, (column @ row)[None, None])", "not F.conv2d itself"),
-    ("filter_separably", "return convolve(images, column[None, None])", "expected the shape (1, 1, 2, 3), got (1, 1, 2, 5)"),
+    (
+        "filter_separably",
+        "return convolve(images, column[None, None])",
+        "expected the shape (1, 1, 2, 3), got (1, 1, 2, 5)",
+    ),
     ("depthwise_separable", "self.depthwise = nn.Conv2d(in_channels, in_channels, kernel_size)\n", "Without groups"),
     (
         "depthwise_separable",
@@ -148,8 +171,16 @@ MISTAKES = [
         "",
     ),
     ("grouped_by_parts", "return F.conv2d(images, weight, groups=groups)", "Call convolve once for each group"),
-    ("grouped_by_parts", f"{PARTS}return torch.cat([convolve(*part) for part in parts])", "expected the shape (1, 4, 1, 2)"),
-    ("replace_convolutions", "layer = make_layer(*sizes)".replace("*sizes", "4, 8, 3, 2, 1, False"), "Is the new layer put into model?"),
+    (
+        "grouped_by_parts",
+        f"{PARTS}return torch.cat([convolve(*part) for part in parts])",
+        "expected the shape (1, 4, 1, 2)",
+    ),
+    (
+        "replace_convolutions",
+        "layer = make_layer(*sizes)".replace("*sizes", "4, 8, 3, 2, 1, False"),
+        "Is the new layer put into model?",
+    ),
     (
         "replace_convolutions",
         f"{SIZES}layer = make_layer(*sizes, stride=1, padding=conv.padding, {BIAS})\nmodel.set_submodule(name, layer)",
@@ -157,22 +188,22 @@ MISTAKES = [
     ),
     (
         "replace_convolutions",
-        f"{SIZES}layer = make_layer(*sizes, stride=conv.stride, padding=conv.padding, {BIAS})\nsetattr(model, name, layer)",
+        f"{SIZES}layer = make_layer(*sizes, stride=1, padding=1, {BIAS})\nsetattr(model, name, layer)",
         "setattr does not follow names with a dot",
     ),
 ]
 
 
-@pytest.mark.parametrize(("exercise", "answer", "phrase"), MISTAKES)
-def test_visible_check_speaks_to_the_mistake(lab, exercise, answer, phrase):
+@pytest.mark.parametrize(("exercise", "answer", "phrase"), MISTAKES, ids=[f"{m[0]}-{m[2]}" for m in MISTAKES])
+def test_visible_check_speaks_to_the_mistake(lab, given, exercise, answer, phrase):
     with pytest.raises((AssertionError, RuntimeError)) as failure:
-        run_check(lab, exercise, answer)
+        run_check(lab, given, exercise, answer)
     assert phrase in str(failure.value)
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_visible_checks_accept_the_solution(lab, number):
-    run_check(lab, lab.of_kind("exercise")[number].name)
+def test_visible_checks_accept_the_solution(lab, given, number):
+    run_check(lab, given, lab.of_kind("exercise")[number].name)
 
 
 def test_table_of_exercises_agrees_with_the_headings(lab):
