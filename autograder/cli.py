@@ -95,11 +95,12 @@ def build(lab: AnyLab = None, course: CourseFolder = None) -> None:
 
 @app.command()
 def lint(lab: AnyLab = None, course: CourseFolder = None) -> None:
-    """Check lab sources: unique ids, points that add up, hidden and visible checks, no answer in the release.
+    """Check lab sources (points, hidden and visible checks, no answer in the release ...) and that labs/ is up to date.
 
     Example: autograder lint
     """
     from autograder import lint as linting
+    from autograder.release import drift
     from autograder.source import read_source
 
     found, count = Course.find(course), 0
@@ -111,8 +112,14 @@ def lint(lab: AnyLab = None, course: CourseFolder = None) -> None:
         count += len(findings)
         for finding in findings or [f"{name}: nothing to mend"]:
             screen.print(finding, markup=False, soft_wrap=True)
-    if count:
-        raise CourseError(f"{count} finding(s), see above")
+    try:
+        stale = [message for message in drift(found) if lab is None or message.startswith(f"{lab}: ")]
+    except CourseError:  # one of the sources cannot be read: that is among the findings, or was not asked for
+        stale = []
+    for message in stale:
+        screen.print(message, markup=False, soft_wrap=True)
+    if count + len(stale):
+        raise CourseError(f"{count + len(stale)} finding(s), see above")
 
 
 @app.command()

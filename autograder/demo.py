@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import time
@@ -77,12 +78,13 @@ def run_demo(
         shutil.rmtree(course.root / "_build" / "demo", ignore_errors=True)
     changed = [file for file in write_labs(course) if file.changed]
     console.print(f"Labs: {len(changed)} files written." if changed else "Labs: up to date.")
+    _begin_anew_if_labs_changed(course, console)
     with ThreadPoolExecutor(1) as background:
         site = _start_site(course, background, console)
         entries = _make_entries(course, aside, console)
         hand_in(course, CLASS_LAB, sample_class(load_proofs(_proofs(course, CLASS_LAB))))
         hand_in(course, CHALLENGE_LAB, entries)
-        rounds = [_grade(course, lab, aside) for lab in (CLASS_LAB, CHALLENGE_LAB)]
+        rounds = [grade_with_progress(course, lab, aside, limits=LIMITS) for lab in (CLASS_LAB, CHALLENGE_LAB)]
         boards = write_leaderboards(course)
         _print_results(console, course, rounds, boards)
         if svg is not None:
@@ -100,6 +102,18 @@ def run_demo(
         "site": index.as_uri(),
         "seconds": seconds,
     }
+
+
+def _begin_anew_if_labs_changed(course: Course, console: Console) -> None:
+    """Throw the sample class's grades away if they are of other labs: nbgrader would refuse the new ones."""
+    labs = [course.source / lab / f"{lab}.ipynb" for lab in (CLASS_LAB, CHALLENGE_LAB)]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in labs if path.is_file())).hexdigest()
+    stamp = course.grading / "labs.sha256"
+    if course.grading.is_dir() and not (stamp.is_file() and stamp.read_text() == digest):
+        console.print("The labs have changed since the last demo: graded anew.")
+        shutil.rmtree(course.grading)
+    course.grading.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(digest, encoding="utf-8")
 
 
 def _start_site(course: Course, background: ThreadPoolExecutor, console: Console) -> Future[Path]:
@@ -148,13 +162,6 @@ def _plans(course: Course) -> list[EntryPlan]:
     if not entries:
         raise CourseError(f"{path}: expected ENTRIES, the demo's entries as name: answers by exercise")
     return [EntryPlan(f"student-{n:03d}", name, answers) for n, (name, answers) in enumerate(entries.items(), 1)]
-
-
-def _grade(course: Course, lab: str, aside: Console) -> Round:
-    try:
-        return grade_with_progress(course, lab, aside, limits=LIMITS)
-    except CourseError as error:
-        raise CourseError(f"{error}\nTo begin anew: autograder demo --fresh") from None
 
 
 def _print_results(console: Console, course: Course, rounds: list[Round], boards: list[Leaderboard]) -> None:

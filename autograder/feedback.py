@@ -26,6 +26,7 @@ from autograder.errors import CourseError
 from autograder.leaderboard import MEASUREMENT
 from autograder.record import SubmissionResult, graded_result, nbgrader_converter
 from autograder.regions import HIDDEN_TESTS, Region, find_regions
+from autograder.tables import amount
 
 __all__ = ["FeedbackPage", "feedback", "hidden_lines", "student_view"]
 
@@ -133,13 +134,13 @@ def _note(result: SubmissionResult) -> str:
     ]
     if result.waiting:
         lines.append(
-            f"{result.waiting:g} points wait for a person to read your answer; the score does not contain them."
+            f"{amount(result.waiting)} points wait for a person to read your answer; the score does not contain them."
         )
     return "\n\n".join(lines)
 
 
 def _problem_page(result: SubmissionResult) -> str:
-    points = "none yet" if result.score is None else f"{result.score:g} of {result.maximum:g}"
+    points = "none yet" if result.score is None else f"{amount(result.score)} of {amount(result.maximum)}"
     return _PAGE.format(
         lab=html.escape(result.lab),
         status=result.status,

@@ -157,7 +157,10 @@ def record(course: Course, executed: Executed, order: Sequence[str] = ()) -> Sub
 def graded_result(course: Course, result: SubmissionResult) -> SubmissionResult:
     """The result with the points that the gradebook has now, in the order of `result.points`."""
     with _gradebook(course) as gradebook:
-        maximum = float(gradebook.find_assignment(result.lab).max_score)
+        try:
+            maximum = float(gradebook.find_assignment(result.lab).max_score)
+        except MissingEntry:  # the gradebook was taken away
+            return result
         try:
             submitted = gradebook.find_submission(result.lab, result.student)
         except MissingEntry:

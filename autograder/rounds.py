@@ -16,7 +16,7 @@ from autograder.intake import Status
 from autograder.leaderboard import Leaderboard
 from autograder.pipeline import Round, cores, grade
 from autograder.record import SubmissionResult, graded_result
-from autograder.tables import grades_table, leaderboard_table, names, points_table, status_table
+from autograder.tables import amount, grades_table, leaderboard_table, names, points_table, status_table
 
 __all__ = [
     "current_results",
@@ -97,7 +97,7 @@ def round_as_json(finished: Round) -> dict[str, Any]:
 
 def print_submission(console: Console, course: Course, result: SubmissionResult) -> None:
     """Print one student's points, messages and findings."""
-    score = "–" if result.score is None else f"{result.score:g} / {result.maximum:g}"
+    score = "–" if result.score is None else f"{amount(result.score)} / {amount(result.maximum)}"
     console.print(f"[bold]{result.student}[/] · {result.lab} · {result.status} · {score}", soft_wrap=True)
     if result.message:
         console.print(result.message, markup=False, soft_wrap=True)

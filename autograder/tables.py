@@ -13,7 +13,7 @@ from autograder.intake import Status
 from autograder.leaderboard import Leaderboard
 from autograder.record import Points, SubmissionResult
 
-__all__ = ["grades_table", "leaderboard_table", "names", "points_table", "status_table"]
+__all__ = ["amount", "grades_table", "leaderboard_table", "names", "points_table", "status_table"]
 
 _STYLES = {
     Status.OK: "green",
@@ -23,6 +23,17 @@ _STYLES = {
     Status.INVALID: "red",
     Status.MISSING: "dim",
 }
+
+
+def amount(points: float) -> str:
+    """Points with at most two decimals.
+
+    Examples
+    --------
+    >>> amount(12.7468), amount(3.0)
+    ('12.75', '3')
+    """
+    return f"{round(points, 2):g}"
 
 
 def status_table(results: Sequence[SubmissionResult]) -> Table:
@@ -37,7 +48,7 @@ def status_table(results: Sequence[SubmissionResult]) -> Table:
         if not found:
             continue
         scores = [result.score for result in found if result.score is not None]
-        middle = f"{median(scores):g} / {found[0].maximum:g}" if scores and status.was_run else "–"
+        middle = f"{amount(median(scores))} / {amount(found[0].maximum)}" if scores and status.was_run else "–"
         who = "" if status is Status.OK else names([result.student for result in found])
         table.add_row(Text(status, _STYLES[status]), str(len(found)), middle, Text(who, "dim"))
     return table
@@ -64,7 +75,7 @@ def grades_table(results: Sequence[SubmissionResult]) -> Table:
     table.add_column("status")
     for number, name in enumerate(columns, 1):
         maximum = max(result.points[name].maximum for result in results if name in result.points)
-        table.add_column(f"{number}\n/{maximum:g}", justify="right")
+        table.add_column(f"{number}\n/{amount(maximum)}", justify="right")
     table.add_column("score", justify="right")
     for result in results:
         cells = [_cell(result.points.get(name)) for name in columns]
@@ -84,14 +95,14 @@ def _cell(points: Points | None) -> Text:
     if points.score is None:
         return Text("?", "cyan")
     style = "green" if points.score >= points.maximum else "yellow" if points.score > 0 else "red"
-    return Text(f"{points.score:g}", style)
+    return Text(amount(points.score), style)
 
 
 def _score(result: SubmissionResult) -> Text:
     if result.score is None:
         return Text("–", "dim")
-    waiting = f" +{result.waiting:g}?" if result.waiting else ""
-    return Text(f"{result.score:g}{waiting} / {result.maximum:g}", "bold")
+    waiting = f" +{amount(result.waiting)}?" if result.waiting else ""
+    return Text(f"{amount(result.score)}{waiting} / {amount(result.maximum)}", "bold")
 
 
 def points_table(result: SubmissionResult, messages: dict[str, str]) -> Table:
@@ -102,7 +113,7 @@ def points_table(result: SubmissionResult, messages: dict[str, str]) -> Table:
     table.add_column("")
     for name, points in result.points.items():
         text = "waits for a person" if points.score is None else messages.get(name, "")
-        score = Text.assemble(_cell(points), f" / {points.maximum:g}")
+        score = Text.assemble(_cell(points), f" / {amount(points.maximum)}")
         table.add_row(name.removeprefix("check_"), score, Text(text))
     return table
 

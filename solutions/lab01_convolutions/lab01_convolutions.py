@@ -85,9 +85,13 @@ plots.use_style()
 # %% given="helpers"
 def assert_count(got: object, expected: int, how: str, mistakes: dict[int, str]) -> None:
     """Compare a count with the expected one; `mistakes` explains well-known wrong counts."""
-    kind = type(got).__name__
-    hint = " Counts are whole numbers: divide with // instead of /." if isinstance(got, float) else ""
-    assert isinstance(got, int), f"expected the int {expected:,}, got {got!r} of type {kind}.{hint}"
+    hints = {
+        type(None): "Does the function return its result?",
+        float: "Counts are whole numbers: divide with // instead of /.",
+        tuple: "output_size gives a pair: multiply its two numbers.",
+    }
+    shown = f"{str(got)[:60]} of type {type(got).__name__}. {hints.get(type(got), '')}"
+    assert isinstance(got, int), f"expected the int {expected:,}, got {shown}"
     hint = f" It seems that {mistakes[got]}." if got in mistakes else ""
     assert got == expected, f"expected {how} = {expected:,}, got {got:,}.{hint}"
 
@@ -98,7 +102,8 @@ def assert_tensor(got: object, expected: torch.Tensor, hint: str) -> None:
     shapes = f"expected the shape {tuple(expected.shape)}, got {tuple(got.shape)}"
     assert got.shape == expected.shape, f"{shapes}. {hint}"
     got, expected = got.detach(), expected.detach()
-    values = f"the shape is right, the values are not:\nexpected\n{expected}\ngot\n{got}\n{hint}"
+    pair = [tensor.flatten(1) if tensor.shape[2:] == (1, 1) else tensor for tensor in (expected, got)]
+    values = f"the shape is right, the values are not:\nexpected\n{pair[0]}\ngot\n{pair[1]}\n{hint}"
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5, msg=values)
 
 
@@ -259,7 +264,7 @@ def conv_macs(
 assert_count(
     conv_macs((7, 7), (3, 3), 3, 128),
     86_400,
-    "5 x 5 positions x 3,456 weights (the number of the slides)",
+    "5 x 5 positions x 3,456 weights",
     {
         169_344: "you counted the 7 x 7 positions of the input: MACs are counted at the 5 x 5 positions of the output",
         172_800: "you counted FLOPs: a MAC is one multiplication with its addition",
@@ -381,7 +386,7 @@ def separable_macs(
 assert_count(
     separable_macs((7, 7), (3, 3), 3, 128),
     10_275,
-    "675 (depthwise) + 9,600 (pointwise), the number of the slides",
+    "675 (depthwise) + 9,600 (pointwise)",
     {
         11_625: "your depthwise step mixes the maps: it needs groups=in_channels",
         19_491: "your pointwise step runs on the input's 7 x 7 positions, after the depthwise step 5 x 5 are left",
@@ -467,7 +472,7 @@ def smallest_width(kernel_size: int, factor: int) -> int:
 
 # %% check="smallest_width" points=1
 got = smallest_width(kernel_size=3, factor=7)
-assert isinstance(got, int), f"expected a number of output maps, an int, got {got!r}. Does math.ceil round up?"
+assert isinstance(got, int), f"expected a number of output maps, an int, got {got!r}. Returned, and rounded up?"
 gain, narrower = (1 / (1 / width + 1 / 9) if width > 0 else 0.0 for width in (got, got - 1))
 assert gain >= 7, f"expected a gain of at least 7, got {gain:.3f} with {got} output maps. Do you round up?"
 assert narrower < 7, f"expected the smallest width, got {got}: with {got - 1} maps the gain is still {narrower:.3f}"
@@ -829,8 +834,8 @@ shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parame
 wanted = {"depthwise.weight": (3, 1, 3, 3), "pointwise.weight": (128, 3, 1, 1), "pointwise.bias": (128,)}
 for name, shape in wanted.items():
     assert shapes.get(name) == shape, (
-        f"expected {name} of shape {shape}, got {shapes.get(name, 'no such parameter')}. "
-        "Without groups, a convolution mixes the maps; the depthwise step has as many outputs as inputs."
+        f"expected {name} of shape {shape}, got {shapes.get(name, 'no such parameter')}. Set self.depthwise and "
+        "self.pointwise. Without groups a convolution mixes the maps; depthwise, there are as many outputs as inputs."
     )
 assert sorted(shapes) == sorted(wanted), (
     f"expected the parameters {sorted(wanted)}, got {sorted(shapes)}. The depthwise step has no bias."
@@ -928,14 +933,12 @@ def dense_weight(weight: torch.Tensor, groups: int) -> torch.Tensor:
 weight = torch.arange(1.0, 9.0).reshape(4, 2, 1, 1)
 expected = torch.tensor([[1.0, 2, 0, 0], [3, 4, 0, 0], [0, 0, 5, 6], [0, 0, 7, 8]])
 got = dense_weight(weight.clone(), groups=2)
-assert tuple(getattr(got, "shape", ())) == (4, 4, 1, 1), f"expected a tensor of shape (4, 4, 1, 1), got {got!r}"
-assert_tensor(got[:, :, 0, 0], expected, "Blocks along the diagonal: rows of the group, columns of the group.")
+assert_tensor(got, expected[:, :, None, None], "Blocks along the diagonal: rows of the group, columns of the group.")
 weight = torch.arange(1.0, 5.0).reshape(2, 2, 1, 1)
 expected = torch.tensor([[1.0, 2, 0, 0], [0, 0, 3, 4]])
 got = dense_weight(weight.clone(), groups=2)
-assert tuple(getattr(got, "shape", ())) == (2, 4, 1, 1), f"expected a tensor of shape (2, 4, 1, 1), got {got!r}"
 assert_tensor(
-    got[:, :, 0, 0], expected, "Here a group has one output and two inputs: rows and columns differ in number."
+    got, expected[:, :, None, None], "Here a group has one output and two inputs: rows and columns differ in number."
 )
 ### BEGIN HIDDEN TESTS
 generator = torch.Generator().manual_seed(104)

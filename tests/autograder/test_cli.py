@@ -71,6 +71,15 @@ def test_build_says_what_it_wrote_and_one_bad_lab_stops_no_other(course, autogra
     assert status == 1 and "bad.py:" in out
 
 
+def test_lint_sees_a_lab_that_was_edited_by_hand(course, autograder):
+    autograder("build")
+    before = autograder("lint")[1]
+    released = course.labs / "tiny" / "tiny.ipynb"
+    released.write_text(released.read_text().replace("A tiny lab", "A tiny laboratory"))
+    status, out, err = autograder("lint", "tiny")
+    assert status == 1 and out.removeprefix(before).startswith("tiny: tiny.ipynb in labs/tiny differs from the source")
+
+
 def test_a_round_on_the_screen(course, hand_in, right, autograder):
     hand_in("student-001", **right)
     hand_in("student-002").write_text("no JSON")
@@ -85,7 +94,7 @@ def test_a_round_on_the_screen(course, hand_in, right, autograder):
         "tiny · 4 submissions",
         "1 submission is flagged for a look (student-004): autograder show tiny --flagged",
         "2 submissions have points that wait for a person",
-        "1 double · 2 share · 3 why",
+        "1\u00a0double · 2\u00a0share · 3\u00a0why",
         "Gradebook: grading/gradebook.db",
     ):
         assert line in out
@@ -125,6 +134,8 @@ def test_another_grading_folder(course, hand_in, right, autograder, tmp_path):
     (course.grading / "submitted").rename(tmp_path / "submitted")
     status, out, _ = autograder("grade", "tiny", "--grading", str(tmp_path))
     assert status == 0 and f"Gradebook: {tmp_path}/gradebook.db" in out
+    (tmp_path / "gradebook.db").unlink()
+    assert "1" in autograder("status", "--grading", str(tmp_path))[1]
     assert (tmp_path / "autograded" / "student-001" / "tiny" / "tiny.ipynb").is_file()
     assert not (course.grading / "autograded").exists()
 

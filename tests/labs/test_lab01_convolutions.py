@@ -75,7 +75,7 @@ MISTAKES = [
     ("conv_params", PARAMS.replace("_width", "_height") + " + out_channels * bias", "height twice"),
     ("conv_params", PARAMS.replace("_height", "_width") + " + out_channels * bias", "width twice"),
     ("conv_params", "pass", "got None of type NoneType"),
-    ("conv_params", "print(out_channels)", "got None of type NoneType"),
+    ("conv_params", "print(out_channels)", "Does the function return its result?"),
     ("conv_macs", f"return input_size[0] * input_size[1] * {WEIGHTS}", "positions of the output"),
     ("conv_macs", f"{OUTPUT}return 2 * out_height * out_width * {WEIGHTS}", "FLOPs"),
     ("conv_macs", f"{OUTPUT}return out_height * out_width * ({WEIGHTS} + out_channels)", "adding a bias is no MAC"),
@@ -85,6 +85,11 @@ MISTAKES = [
         "conv_macs",
         f"{OUTPUT.replace(', padding', '')}return out_height * out_width * {WEIGHTS}",
         "left out the padding",
+    ),
+    (
+        "conv_macs",
+        f"return output_size(input_size, kernel_size, stride, padding) * {WEIGHTS}",
+        "output_size gives a pair: multiply its two numbers.",
     ),
     (
         "separable_macs",
@@ -119,7 +124,7 @@ MISTAKES = [
         "left out the padding",
     ),
     ("smallest_width", "return int(1 / (1 / factor - 1 / kernel_size**2))", "Do you round up?"),
-    ("smallest_width", "return 1 / (1 / factor - 1 / kernel_size**2)", "Does math.ceil round up?"),
+    ("smallest_width", "return 1 / (1 / factor - 1 / kernel_size**2)", "Returned, and rounded up?"),
     (
         "smallest_width",
         "return 1 + math.ceil(1 / (1 / factor - 1 / kernel_size**2))",
