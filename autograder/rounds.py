@@ -16,7 +16,7 @@ from autograder.intake import Status
 from autograder.leaderboard import Leaderboard
 from autograder.pipeline import Round, cores, grade
 from autograder.record import SubmissionResult, graded_result
-from autograder.tables import amount, grades_table, leaderboard_table, names, points_table, status_table
+from autograder.tables import amount, grades_legend, grades_table, leaderboard_table, names, points_table, status_table
 
 __all__ = [
     "current_results",
@@ -69,15 +69,16 @@ def print_round(console: Console, course: Course, finished: Round) -> None:
     console.print()
     if len(results) <= GRADES_AT_MOST:
         console.print(grades_table(results))
+        console.print(grades_legend(results), style="dim", soft_wrap=True)
     console.print()
     if any(result.status in (Status.TIMEOUT, Status.CRASHED) for result in results):
         console.print("A timeout or a crash keeps what was earned before it.")
     if finished.reused:
         console.print(f"{finished.reused} unchanged since they were graded before: reused.")
     if flagged := [result.student for result in results if result.findings]:
-        command = f"autograder show {finished.lab} --flagged"
         count = "1 submission is" if len(flagged) == 1 else f"{len(flagged)} submissions are"
-        console.print(f"{count} flagged for a look ({names(flagged)}): {command}", soft_wrap=True)
+        console.print(f"{count} flagged for a look: {names(flagged)}", soft_wrap=True)
+        console.print(f"  autograder show {finished.lab} --flagged", soft_wrap=True)
     if waiting := sum(result.waiting > 0 for result in results):
         console.print(f"{waiting} submissions have points that wait for a person: open them in nbgrader's formgrader.")
     for failure in finished.failures:

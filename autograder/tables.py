@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from statistics import median
 
@@ -13,7 +14,7 @@ from autograder.intake import Status
 from autograder.leaderboard import Leaderboard
 from autograder.record import Points, SubmissionResult
 
-__all__ = ["amount", "grades_table", "leaderboard_table", "names", "points_table", "status_table"]
+__all__ = ["amount", "grades_legend", "grades_table", "leaderboard_table", "names", "points_table", "status_table"]
 
 _STYLES = {
     Status.OK: "green",
@@ -69,8 +70,7 @@ def names(students: Sequence[str], at_most: int = 4) -> str:
 def grades_table(results: Sequence[SubmissionResult]) -> Table:
     """Every student's points, exercise by exercise."""
     columns = _in_order(results)
-    legend = " · ".join(f"{number}\u00a0{name.removeprefix('check_')}" for number, name in enumerate(columns, 1))
-    table = _table(caption=f"{legend}\n? waits for a person, – was not run" if columns else None)
+    table = _table()
     table.add_column("student")
     table.add_column("status")
     for number, name in enumerate(columns, 1):
@@ -81,6 +81,13 @@ def grades_table(results: Sequence[SubmissionResult]) -> Table:
         cells = [_cell(result.points.get(name)) for name in columns]
         table.add_row(result.student, Text(result.status, _STYLES[result.status]), *cells, _score(result))
     return table
+
+
+def grades_legend(results: Sequence[SubmissionResult]) -> str:
+    """What the numbers above the columns of `grades_table` stand for, in lines that break between two of them."""
+    items = [f"{number}\u00a0{name.removeprefix('check_')}" for number, name in enumerate(_in_order(results), 1)]
+    legend = textwrap.wrap(" · ".join(items).replace(" ·", "\u00a0·"), 100)
+    return "\n".join([*legend, "? waits for a person, – was not run"]).replace("\u00a0", " ")
 
 
 def _in_order(results: Sequence[SubmissionResult]) -> list[str]:

@@ -131,7 +131,7 @@ _COURSE_2025 = RuleSet(
                 floor_percent=30,
                 threshold_share=0.5,
                 start_score=0.0483,
-                target_score=0.007,
+                target_score=0.005,
                 reference="small_convnet",
             ),
             "cifar10": Task(

@@ -92,9 +92,9 @@ def test_a_round_on_the_screen(course, hand_in, right, autograder):
     assert "without a sandbox" in err and "Grading tiny · 4 submissions" in err
     for line in (
         "tiny · 4 submissions",
-        "1 submission is flagged for a look (student-004): autograder show tiny --flagged",
+        "1 submission is flagged for a look: student-004\n  autograder show tiny --flagged\n",
         "2 submissions have points that wait for a person",
-        "1\u00a0double · 2\u00a0share · 3\u00a0why",
+        "1 double · 2 share · 3 why",
         "Gradebook: grading/gradebook.db",
     ):
         assert line in out
