@@ -47,7 +47,7 @@ def build_site(course: Course) -> Path:
 def _complaints(log: Path) -> str:
     """The warnings and errors of a log, or its end if there are none."""
     lines = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace")).splitlines()
-    found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL):", line)]
     return "\n".join(found[:10] or lines[-15:])
 
 

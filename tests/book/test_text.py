@@ -1,6 +1,8 @@
 """The text of the book: its skeleton, its size, its figures, its citations and its table of contents."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +94,20 @@ def test_imports_stand_once_at_the_top(chapter):
     first, *others = code_cells(chapter)
     assert first.source.startswith(("import", "from"))
     assert [cell.source for cell in others if re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("page", [BOOK / "index.md", *CHAPTERS], ids=by_name)
+def test_code_is_formatted_and_fits_the_page(page, tmp_path):
+    """88 columns are what the page shows without a scroll bar."""
+    notebook = tmp_path / "page.ipynb"
+    jupytext.write(jupytext.read(page), notebook)
+    for command in (("format", "--check", "--line-length=88"), ("check", "--select=E,F,I,UP,B,SIM", "--line-length=88")):
+        ran = subprocess.run(
+            [sys.executable, "-m", "ruff", command[0], "--isolated", *command[1:], str(notebook)],
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=by_name)

@@ -218,3 +218,26 @@ def test_table_of_exercises_agrees_with_the_headings(lab):
     assert table == headings
     assert len(headings) == len(lab.of_kind("exercise")) + len(lab.of_kind("written"))
     assert sum(int(points) for _, points, _ in headings) == lab.points
+
+
+def test_numbers_in_the_text(lab, given):
+    text = " ".join(cell.text for cell in lab.cells if not cell.is_code).replace("\n", " ")
+    namespace = dict(given)
+    for cell in lab.of_kind("exercise"):
+        exec(compile(cell.text, cell.name, "exec"), namespace)
+    dense, separated, wider = (
+        namespace["profile_model"](network, (3, 32, 32))
+        for network in (
+            namespace["small_network"](),
+            namespace["replace_convolutions"](namespace["small_network"](), namespace["DepthwiseSeparable"]),
+            namespace["replace_convolutions"](
+                namespace["small_network"]((32, 64, 128)), namespace["DepthwiseSeparable"]
+            ),
+        )
+    )
+    layer = {"input_size": (32, 32), "kernel_size": (3, 3), "in_channels": 64, "out_channels": 64, "padding": 1}
+    assert f"{separated.params:,} instead of {dense.params:,} parameters" in text
+    assert f"the separated network needs {dense.macs / separated.macs:.1f} times fewer MACs" in text
+    assert f"still with {dense.macs / wider.macs:.1f} times fewer MACs than the dense one" in text
+    fewer = namespace["conv_macs"](**layer) / namespace["separable_macs"](**layer)
+    assert f"the separated layer needs {fewer:.1f} times fewer MACs" in text
