@@ -335,7 +335,8 @@ plt.show()
 # <details><summary>What there is to see</summary>
 #
 # From stage to stage the parameters grow fourfold (twice the input maps times twice the output maps) while the
-# positions fall to a quarter, so every stage costs the same MACs. The parameters sit in the last stages, the MACs in all of them alike.
+# positions fall to a quarter, so every stage costs the same MACs. The parameters sit in the last stages, the MACs in all
+# of them alike.
 # </details>
 #
 # ## Part 2. What separating saves
@@ -546,7 +547,7 @@ plt.show()
 #
 # shows the rank: it is the number of singular values that are not zero.
 #
-# **Predict**: which of these six kernels are separable? Write your list down before you go on.
+# **Predict**: which of the six kernels below are separable? Write your list down before you go on.
 
 # %% given="kernels"
 _steps = torch.arange(-2.0, 3.0)
@@ -560,6 +561,7 @@ KERNELS = {
     "random": torch.randn(3, 3, generator=torch.Generator().manual_seed(1)),
 }
 
+# %%
 fig, axes = plt.subplots(1, 6, figsize=(9, 1.8))
 for ax, (name, kernel) in zip(axes, KERNELS.items(), strict=True):
     largest = kernel.abs().max().item()
@@ -1238,8 +1240,8 @@ if not being_graded():
 
 # %% [markdown]
 # Now train the three networks, for a few epochs each: about 2 minutes on two cores that have nothing else to do. If you
-# have more time, raise `EPOCHS` later and see what changes. **Predict**, while you wait: the separated network needs 5.5 times fewer MACs than
-# the dense one. How much shorter do its epochs become?
+# have more time, raise `EPOCHS` later and see what changes. **Predict**, while you wait: the separated network needs
+# 5.5 times fewer MACs than the dense one. How much shorter do its epochs become?
 
 # %%
 EPOCHS = 8
