@@ -33,7 +33,7 @@ __all__ = ["run_demo"]
 
 CLASS_LAB = "lab01_convolutions"
 CHALLENGE_LAB = "micronet_challenge"
-LIMITS = Limits(cell_timeout=40, notebook_timeout=300)
+LIMITS = Limits(cell_timeout=30, notebook_timeout=300)
 
 
 def run_demo(

@@ -141,12 +141,5 @@ def leaderboard_table(board: Leaderboard) -> Table:
     return table
 
 
-def _table(caption: str | None = None) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        caption=caption,
-        caption_justify="left",
-        caption_style="dim",
-        pad_edge=True,
-        show_edge=False,
-    )
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=True, show_edge=False)

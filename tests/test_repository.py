@@ -12,6 +12,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from autograder.course import Course
+from autograder.release import drift
+
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PYPROJECT["optional-dependencies"]
@@ -95,3 +98,7 @@ def test_nothing_unexpected_stands_at_the_top():
 def test_every_tracked_file_is_small():
     large = {str(path): path.stat().st_size for path in tracked_files() if path.stat().st_size > 1_000_000}
     assert {name for name in large if "mathjax" not in name} == set()
+
+
+def test_labs_are_what_their_sources_give():
+    assert drift(Course.find(ROOT)) == []

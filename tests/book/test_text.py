@@ -101,7 +101,10 @@ def test_code_is_formatted_and_fits_the_page(page, tmp_path):
     """88 columns are what the page shows without a scroll bar."""
     notebook = tmp_path / "page.ipynb"
     jupytext.write(jupytext.read(page), notebook)
-    for command in (("format", "--check", "--line-length=88"), ("check", "--select=E,F,I,UP,B,SIM", "--line-length=88")):
+    for command in (
+        ("format", "--check", "--line-length=88"),
+        ("check", "--select=E,F,I,UP,B,SIM", "--line-length=88"),
+    ):
         ran = subprocess.run(
             [sys.executable, "-m", "ruff", command[0], "--isolated", *command[1:], str(notebook)],
             capture_output=True,
