@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from io import StringIO
 from pathlib import Path
@@ -176,7 +176,8 @@ def _print_results(console: Console, course: Course, rounds: list[Round], boards
 def _save_picture(path: Path, course: Course, rounds: list[Round], boards: list[Leaderboard]) -> None:
     """Draw the graded class as it is printed; fonts are the viewer's own, nothing is fetched."""
     drawing = Console(record=True, width=104, file=StringIO(), force_terminal=True, highlight=False)
-    print_round(drawing, course, rounds[0])
+    graded = rounds[0]
+    print_round(drawing, course, replace(graded, results=tuple(replace(r, reused=False) for r in graded.results)))
     for board in boards:
         drawing.print()
         print_leaderboard(drawing, board)

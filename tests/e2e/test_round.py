@@ -86,12 +86,14 @@ def test_no_hidden_line_is_in_any_feedback(outcome, lab):
     secrets = {re.sub(r"\s", "", line) for region in regions for line in region.splitlines() if len(line.strip()) >= 20}
     secrets -= {secret for secret in secrets if secret in re.sub(r"\s", "", visible)}
     assert len(secrets) > 20
-    # The student of full marks writes the model answers, which may say what a hidden test says.
     pages = sorted(Path(outcome["feedback"]).glob(f"*/{lab}/{lab}.html"))
     assert len(pages) == 10
     for page in pages:
         text = re.sub(r"\s", "", html.unescape(re.sub(r"<[^>]*>", "", page.read_text(encoding="utf-8"))))
-        found = [secret for secret in secrets if secret in text]
+        handed_in = page.parents[3] / "submitted" / page.parents[1].name / lab / f"{lab}.ipynb"
+        own = re.sub(r"\s|\\n|\\", "", handed_in.read_text(encoding="utf-8")) if handed_in.is_file() else ""
+        own = own.replace('","', "")  # a right answer may say what a hidden test says: that is no leak
+        found = [secret for secret in secrets if secret in text and secret not in own]
         assert found == [], f"{page} shows {found}"
 
 
