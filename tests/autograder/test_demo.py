@@ -31,7 +31,13 @@ LAB.mutant("share", loses=4, why="nothing", answer="return None")
 LAB.variant("double", why="a sum", answer="return x + x")
 ENTRIES = {"as it is": {}, "half": {"share": "return 2"}}
 """
-CONFIG = "title: Tiny\nonly_build_toc_files: true\nexecute: {execute_notebooks: 'off'}\n"
+# The site is built while the class is graded: what appears in grading/ meanwhile must be no page of it.
+CONFIG = """\
+title: Tiny
+only_build_toc_files: true
+exclude_patterns: [_build, grading]
+execute: {execute_notebooks: 'off'}
+"""
 
 
 @pytest.fixture
