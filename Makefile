@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint labs book grade clean
+.PHONY: help setup demo test lint labs book grade bench clean
 
 help:  ## what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -44,6 +44,10 @@ book: $(READY)  ## build the site into _build/html
 
 grade: $(READY)  ## grade one lab: make grade LAB=lab01_convolutions
 	$(BIN)/autograder grade $(LAB)
+
+bench: $(READY)  ## measure the kit beside its peers (installs them first)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove built output (keeps .venv and grading/)
 	rm -rf _build *.egg-info .pytest_cache .ruff_cache .hypothesis

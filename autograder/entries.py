@@ -25,7 +25,7 @@ from autograder.source import notebook_text
 
 __all__ = ["EntryPlan", "make_entry"]
 
-WEIGHTS = "entry.pt"
+ENTRY = "entry.onnx"
 _LIMIT = 900  # seconds for all of an entry's training
 
 
@@ -59,23 +59,23 @@ def make_entry(course: Course, lab: Lab, plan: EntryPlan, on_cell: Callable[[flo
     Raises
     ------
     CourseError
-        If running the notebook makes no weights.
+        If running the notebook writes no entry.
     """
     notebook = filled_notebook(lab.notebook, {**solution_answers(lab.source), **plan.answers})
     text = notebook_text(notebook)
     folder = course.root / "_build" / "demo" / hashlib.sha256(text.encode()).hexdigest()[:16]
-    done, weights = folder / "handed_in.ipynb", folder / WEIGHTS
-    reused = done.is_file() and weights.is_file()
+    done, file = folder / "handed_in.ipynb", folder / ENTRY
+    reused = done.is_file() and file.is_file()
     if not reused:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "journal").unlink(missing_ok=True)
         (folder / "notebook.ipynb").write_text(text, encoding="utf-8")
         _run(folder, sum(cell.cell_type == "code" for cell in notebook.cells), on_cell)
         executed, status, message = merged(notebook, read_journal(folder / "journal"))
-        if not weights.is_file():
-            raise CourseError(f"the entry of {plan.student} was not trained: {status}, {message or 'no weights saved'}")
+        if not file.is_file():
+            raise CourseError(f"the entry of {plan.student} was not trained: {status}, {message or 'no entry written'}")
         nbformat.write(executed, done)
-    return Sample(plan.student, plan.what, done.read_bytes(), {WEIGHTS: weights}), reused
+    return Sample(plan.student, plan.what, done.read_bytes(), {ENTRY: file}), reused
 
 
 def _run(folder: Path, cells: int, on_cell: Callable[[float], None]) -> None:

@@ -28,7 +28,9 @@ class Entry:
     total: int
     accuracy: float
     params: int
+    stored_bits: int
     macs: int
+    live_macs: int
     score: float
     rules: str
     task: str
@@ -113,7 +115,9 @@ _FIELDS: dict[str, Any] = {
     "total": int,
     "accuracy": float,
     "params": int,
+    "stored_bits": int,
     "macs": int,
+    "live_macs": int,
     "score": float,
     "rules": str,
     "task": str,

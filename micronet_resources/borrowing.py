@@ -1,93 +1,99 @@
-"""Runs a model with stand-ins for its tensors and gives everything back as it was."""
+"""Lends a model out and gives everything back as it was."""
 
 from __future__ import annotations
 
-import copy
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["borrowed", "first_tensor", "leaves", "random_state_kept"]
+from micronet_resources.anatomy import Part
 
-CONTAINERS = (list, tuple, set, frozenset)
+__all__ = ["borrowed", "random_state_kept"]
 
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Everything inside nested lists, tuples, sets and dictionaries."""
-    pending, seen = [value], set()
-    while pending:
-        item = pending.pop()
-        if not isinstance(item, (*CONTAINERS, dict)):
-            yield item
-        elif id(item) not in seen:
-            seen.add(id(item))
-            pending.extend(reversed(list(item.values() if isinstance(item, dict) else item)))
-
-
-def first_tensor(value: Any) -> torch.Tensor | None:
-    """Return the first tensor of a module's arguments or output, wherever it is nested."""
-    return next((leaf for leaf in leaves(value) if isinstance(leaf, torch.Tensor)), None)
+FLAT = frozenset(["_parameters", "_buffers", "_modules"])
 
 
 @contextmanager
-def borrowed(modules: Iterable[nn.Module], device: str) -> Iterator[None]:
-    """Put the modules into evaluation mode, every tensor of theirs replaced by a stand-in.
+def borrowed(
+    parts: Iterable[Part], call: Callable[..., Any], *, copy_tensors: bool = False
+) -> Iterator[dict[int, Tensor]]:
+    """Put the modules into evaluation mode; ``call(module, *args)`` runs in place of each.
 
-    Stand-ins on ``"meta"`` have shape and type but no values and no memory; on ``"cpu"`` they are copies. Their
-    attributes are copies too, so hooks added inside, buffers updated in the forward pass or lists appended to
-    are gone afterwards, and the original tensors have not been touched.
+    Their containers are copies and their attributes are put back, so hooks added inside, buffers exchanged in the
+    forward pass or lists appended to are gone afterwards. With ``copy_tensors`` their tensors are copies on the CPU
+    too; without it, whoever runs the model must not write to them.
+
+    Yields
+    ------
+    dict of int to Tensor
+        The copy of each tensor, by the ``id`` of the original.
     """
-    originals = {module: dict(vars(module)) for module in modules}
-    stand_ins: dict[int, Any] = {}
+    parts = list(parts)
+    originals = [vars(part.module).copy() for part in parts]
+    made: dict[int, Any] = {}
+    copies = made if copy_tensors else None
     try:
-        for module, attributes in originals.items():
-            vars(module).update({name: _stand_in(value, device, stand_ins) for name, value in attributes.items()})
-            vars(module)["training"] = False
-            vars(module)["_compiled_call_impl"] = None  # a compiled call would not show its operators
-        yield
+        for part in parts:
+            attributes = vars(part.module)
+            for name in part.filled:
+                value = attributes[name]
+                is_flat = copies is None and name in FLAT
+                attributes[name] = value.copy() if is_flat else _copied(value, made, copies)
+            attributes["training"] = False
+            attributes["_compiled_call_impl"] = partial(call, part.module)
+        yield {key: value for key, value in made.items() if isinstance(value, Tensor)} if copy_tensors else {}
     finally:
-        for module, attributes in originals.items():
-            vars(module).clear()
-            vars(module).update(attributes)
+        for part, original in zip(parts, originals, strict=True):
+            attributes = vars(part.module)
+            attributes.clear()
+            attributes.update(original)
+            if any(part.empty):
+                for container in part.empty:
+                    container.clear()
 
 
-def _stand_in(value: Any, device: str, made: dict[int, Any]) -> Any:
+def _copied(value: Any, made: dict[int, Any], copies: dict[int, Any] | None) -> Any:
+    if isinstance(value, Tensor):
+        if copies is None:
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = _tensor_copy(value)
+        return copies[id(value)]
     if id(value) in made:
         return made[id(value)]
-    if isinstance(value, torch.Tensor):
-        made[id(value)] = new = _tensor_stand_in(value, device)
-    elif isinstance(value, dict):
-        made[id(value)] = new = copy.copy(value)
-        for key in new:
-            new[key] = _stand_in(new[key], device, made)
+    if isinstance(value, dict):
+        made[id(value)] = new = value.copy()
+        for key, item in new.items():
+            if isinstance(item, (Tensor, dict, list, tuple, set, frozenset)):
+                new[key] = _copied(item, made, copies)
     elif type(value) is list:
         made[id(value)] = new = []
-        new.extend(_stand_in(item, device, made) for item in value)
-    elif type(value) in CONTAINERS:
-        new = type(value)(_stand_in(item, device, made) for item in value)
+        new.extend(_copied(item, made, copies) for item in value)
+    elif type(value) in (tuple, set, frozenset):
+        new = type(value)(_copied(item, made, copies) for item in value)
     else:
         new = value
     return new
 
 
-def _tensor_stand_in(tensor: torch.Tensor, device: str) -> torch.Tensor:
-    plain = tensor.detach()
-    new = torch.empty_like(plain, device="meta") if device == "meta" else plain.to(device, copy=True)
+def _tensor_copy(tensor: Tensor) -> Tensor:
+    new = tensor.detach().to("cpu", copy=True)
     return nn.Parameter(new, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
     """Give Python, NumPy and torch (CPU) back their random states afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from factorkit.checks import trusted_copy
-from factorkit.training import evaluate
-from micronet_resources.profile import profile_model
-from micronet_resources.report import html_table, text_table
+from micronet_resources import entry
+from micronet_resources.encoding import cheapest
+from micronet_resources.layout import html_table, text_table
 from micronet_resources.rules import Task, rule_set
 from micronet_resources.scoring import score
 
 if TYPE_CHECKING:
     from factorkit.data import ImageData
 
-__all__ = ["MIME_TYPE", "Measurement", "load_entry", "measure", "points"]
+__all__ = ["MIME_TYPE", "Measurement", "measure", "points"]
 
 MIME_TYPE = "application/vnd.factorkit.measurement+json"
-LARGEST_ENTRY = 64 * 2**20  # bytes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Measurement:
     """What was measured on an entry: integer counts, costs and score.
 
@@ -38,10 +33,14 @@ class Measurement:
     ----------
     correct, total : int
         Images of the test split that were classified correctly, and all.
-    params, macs : int
-        Of the operations that really run; ``macs`` includes products of two feature maps.
+    params : int
+        Elements of all tensors that the network reads.
+    stored_bits : int
+        Bits for storing them, each in its cheapest exact encoding.
+    macs, live_macs : int
+        Per image, products of two feature maps included: all, and those that pruned filters and channels leave.
     score : float
-        MicroNet score at 32 bits; lower is better.
+        MicroNet score; lower is better.
     rules, task : str
         Names of the rule set and of the data set.
     """
@@ -49,7 +48,9 @@ class Measurement:
     correct: int
     total: int
     params: int
+    stored_bits: int
     macs: int
+    live_macs: int
     score: float
     rules: str
     task: str
@@ -75,12 +76,20 @@ class Measurement:
 
     def _rows(self) -> list[tuple[str, ...]]:
         verdict = "reached" if self.is_valid else f"{self.needed - self.correct:,} too few"
-        return [
+        bits = self.stored_bits / self.params if self.params else 0
+        rows = [
             ("measured", "value", "meaning"),
             ("correct", f"{self.correct:,} of {self.total:,}", f"needed {self.needed:,}: {verdict}"),
             ("accuracy", f"{100 * self.accuracy:.2f} %", f"threshold {self._task.threshold_percent} %"),
             ("parameters", f"{self.params:,}", "all tensors that the network reads"),
+            ("stored", f"{self.stored_bits:,} bits", f"{bits:.1f} for each parameter"),
             ("MACs", f"{self.macs:,}", "per image"),
+            ("live MACs", f"{self.live_macs:,}", "without pruned filters and channels"),
+        ]
+        if not self._task.has_points:
+            return [*rows, ("score", f"{self.score:.4f}", "lower is better")]
+        return [
+            *rows,
             ("score", f"{self.score:.4f}", f"target {self._task.target_score:g}, lower is better"),
             ("points", f"{100 * points(self, 1):.1f} %", "of those for the entry"),
         ]
@@ -95,24 +104,24 @@ class Measurement:
         return html_table(self._rows(), "lrl", caption=self._title())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        data = {name: getattr(self, name) for name in ("correct", "total", "accuracy", "params", "macs", "score")}
-        data |= {"rules": self.rules, "task": self.task, "points": points(self, 1)}
+        data = asdict(self) | {"accuracy": self.accuracy}
+        if self._task.has_points:
+            data["points"] = points(self, 1)
         return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME_TYPE: data}
 
 
-def measure(model: nn.Module, data: ImageData, *, rules: str = "course2025") -> Measurement:
-    """Measure a network: accuracy on the test split, costs and score at 32 bits.
+def measure(path: str | os.PathLike[str], data: ImageData, *, rules: str = "course2025") -> Measurement:
+    """Measure an entry: accuracy on the test split, costs and score.
 
-    Everything is measured on :func:`factorkit.checks.trusted_copy` of the network, so what counts are the operations
-    that run and the tensors that they read, whatever the network says about itself. Element-wise products of two
-    feature maps count as MACs here, for otherwise a convolution could be written with them and cost nothing.
+    Nothing is declared: bits, zeros and pruned filters are found in the file by
+    :func:`micronet_resources.entry.measure`, and :func:`micronet_resources.entry.evaluate` asks the same file.
 
     Parameters
     ----------
-    model : nn.Module
-        Maps normalized images N x C x H x W to scores N x num_classes, for any N.
+    path : path
+        A file that :func:`micronet_resources.entry.export` wrote.
     data : ImageData
-        The test split is used; its name chooses the task.
+        The test split is used; its name is the task.
     rules : str, optional
         Name of a rule set.
 
@@ -123,22 +132,37 @@ def measure(model: nn.Module, data: ImageData, *, rules: str = "course2025") -> 
     Raises
     ------
     ValueError
-        If the rules are unknown or have no task on this data set, or the network cannot be rebuilt, counted or run.
+        If the rules are unknown or have no task on this data set, the file is missing or was exported for another
+        task, or an :class:`~micronet_resources.entry.EntryError` says why it is no entry.
     """
-    task = rule_set(rules).task(data.name)
-    example = data.normalize(data.test_images[:2])
-    network = trusted_copy(model, example)
-    profile = profile_model(network, data.input_shape)
-    counted = _Costs(profile.params, profile.macs + profile.products)
-    result = evaluate(network, data)
-    number = float(score(counted, rules))
-    return Measurement(result.correct, result.total, counted.params, counted.macs, number, rules, task.data)
-
-
-@dataclass(frozen=True)
-class _Costs:
-    params: int
-    macs: int
+    chosen = rule_set(rules)
+    task = chosen.task(data.name)
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"{file.name} is missing: run the cell that trains and exports, and hand the file in as well.")
+    profile = entry.measure(file)
+    if profile.task != task.data:
+        found = f"was exported for the task {profile.task!r}" if profile.task else "does not say what task it is for"
+        raise ValueError(
+            f"{file.name} {found} and is measured on {task.data!r}: write it with "
+            f"entry.export(model, {file.name!r}, task={task.data!r})."
+        )
+    answers = entry.evaluate(file, data.normalize(data.test_images), data.test_labels)
+    multiplied = [m for m in profile.inventory.operations if m.operation.macs or m.operation.kind == "product"]
+    return Measurement(
+        correct=answers.correct,
+        total=answers.total,
+        params=profile.params,
+        stored_bits=sum(
+            cheapest(tensor.encodings, chosen.mask_bits).total_bits(chosen.mask_bits)
+            for tensor in profile.inventory.tensors
+        ),
+        macs=sum(m.operation.macs or m.operation.outputs for m in multiplied),
+        live_macs=sum(m.live_macs if m.operation.macs else m.live_outputs for m in multiplied),
+        score=float(score(profile, rules, task.data)),
+        rules=rules,
+        task=task.data,
+    )
 
 
 def points(measurement: Measurement, maximum: float) -> float:
@@ -159,13 +183,23 @@ def points(measurement: Measurement, maximum: float) -> float:
     float
         Between 0 and ``maximum``.
 
+    Raises
+    ------
+    ValueError
+        If the task has no scale of points.
+
     Examples
     --------
-    >>> resnet18 = Measurement(9_100, 10_000, 11_173_962, 555_422_720, 3.979, "course2025", "cifar10")
+    >>> resnet18 = Measurement(
+    ...     correct=9_100, total=10_000, params=11_173_962, stored_bits=357_566_784, macs=555_422_720,
+    ...     live_macs=555_422_720, score=3.979, rules="course2025", task="cifar10",
+    ... )
     >>> points(resnet18, 12)
     6.0
     """
     task = measurement._task
+    if not task.has_points:
+        raise ValueError(f"{measurement.rules} gives no points on {task.data!r}: entries are only ranked by score.")
     if not measurement.is_valid:
         floor = task.floor_percent / 100
         progress = (measurement.accuracy - floor) / (task.threshold_percent / 100 - floor)
@@ -176,50 +210,3 @@ def points(measurement: Measurement, maximum: float) -> float:
 
 def _clamp(share: float) -> float:
     return min(max(share, 0.0), 1.0)
-
-
-def load_entry(model: nn.Module, path: str | os.PathLike[str] = "entry.pt") -> nn.Module:
-    """Load the weights of an entry into a network that was just built.
-
-    The file is a state dict, ``torch.save(model.state_dict(), "entry.pt")``, and is read with ``weights_only=True``:
-    nothing in it is executed.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Of the same architecture; changed in place.
-    path : path, optional
-
-    Returns
-    -------
-    nn.Module
-        The model, in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing or too large, is not a state dict, or belongs to another architecture.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"{file.name} is missing: run the cell that trains and saves, and hand the file in as well.")
-    if file.stat().st_size > LARGEST_ENTRY:
-        raise ValueError(f"{file.name} has {file.stat().st_size:,} bytes: an entry has at most {LARGEST_ENTRY:,}.")
-    try:
-        state = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise ValueError(
-            f"{file.name} cannot be read as weights alone ({type(error).__name__}): save it with "
-            "torch.save(model.state_dict(), 'entry.pt')."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{file.name} holds no state dict: save model.state_dict(), not the model.")
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise ValueError(
-            f"{file.name} belongs to another network than build_network() builds now: train and save again. "
-            f"The first difference: {first[0].strip()}"
-        ) from error
-    return model.eval()

@@ -3,55 +3,164 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from torch import nn
 
-from micronet_resources.profile import profile_model, score
-from micronet_resources.rules import RULES
+from micronet_resources.comparison import Comparison, compare
+from micronet_resources.profile import profile_model
+from micronet_resources.rules import RULES, rule_set
+from micronet_resources.scoring import Score, estimate
+from micronet_resources.views import Views
 
 __all__ = ["main"]
 
+DEFAULT_RULES = "course2025"
+DESCRIPTION = """\
+Show what a network costs for one example: parameters, multiply-accumulates (MACs), and all multiplications and
+additions, layer by layer. With --rules or --task, its MicroNet score too, measured on its weights."""
+RULES_AND_TASKS = "\n".join(f"  {name:<12} {', '.join(rules.tasks)}" for name, rules in RULES.items())
+EPILOG = f"""\
+TARGET is one of
+  package.module:factory   a function or class that builds the network without arguments, found from this folder
+  path/to/entry.onnx       an entry of the challenge; input shape, rules and task are in the file
+
+rules and their tasks
+{RULES_AND_TASKS}
+
+examples
+  python -m micronet_resources.profile factorkit.models:small_convnet --task patterns
+  python -m micronet_resources.profile factorkit.models:resnet18_cifar --input 3x32x32 --tree
+  python -m micronet_resources.profile factorkit.models:resnet18_cifar --task cifar10 --bits 16
+  python -m micronet_resources.profile mine:dense --compare mine:separable --input 3x32x32
+  python -m micronet_resources.profile entry.onnx --plot cost.svg
+
+exit status
+  0, or 2 if an argument is wrong: one line on standard error then says which"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the profile and the score of a network.
+    """Print the profile of a network or of an entry.
 
     Returns
     -------
     int
         Exit status: 0, or 2 if an argument is wrong.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m micronet_resources.profile",
-        description="Count parameters and multiply-accumulates of a network and score it under the MicroNet rules.",
-        epilog="Example: python -m micronet_resources.profile factorkit.models:resnet18_cifar --input 3x32x32",
-    )
-    parser.add_argument("factory", metavar="PACKAGE.MODULE:FACTORY", help="a function or class that builds the network")
-    parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one example, such as 3x32x32")
-    parser.add_argument("--bits", type=int, default=32, help="width of weights and activations (default: 32)")
-    parser.add_argument("--rules", default="course2025", help=f"rule set: {', '.join(RULES)} (default: course2025)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    options = parser.parse_args(arguments)
     try:
-        profile = profile_model(_build(options.factory), _shape(options.input))
-        result = score(profile, options.rules, weight_bits=options.bits, activation_bits=options.bits)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        options = _parse(arguments)
+        profile, estimated = _profile(options.target, options), None
+        if options.bits is not None:
+            estimated = _estimate(profile, options)
+            profile = dataclasses.replace(profile, rules=None, task=None)  # then nothing is measured
+        shown = profile if options.compare is None else compare(profile, _profile(options.compare, options))
+        if options.plot is not None:
+            _save_plot(shown, options.plot)
+    except (ValueError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     if options.json:
-        layers = profile.to_frame().to_dict(orient="records")
-        costs = {"model": profile.model, "input_shape": profile.input_shape}
-        costs |= {"params": profile.params, "macs": profile.macs, "buffers": profile.buffers}
-        terms = {"parameter_term": result.parameter_term, "operation_term": result.operation_term}
-        scored = {"rules": options.rules, "bits": options.bits, "score": float(result), **terms}
-        print(json.dumps({**costs, **scored, "layers": layers, "notes": profile.notes}, indent=2))
-    else:
-        print(profile, result, sep="\n\n")
+        record = shown.to_dict()
+        print(json.dumps(record if estimated is None else record | {"score": estimated.to_dict()}, indent=2))
+        return 0
+    print(profile.tree() if options.tree else shown)
+    score = profile._scored if options.tree and estimated is None else estimated
+    if score is not None:
+        print(f"\n{score}")
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; --help shows examples.")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m micronet_resources.profile",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", metavar="TARGET", help="a network or an entry, see below")
+    parser.add_argument(
+        "--input",
+        metavar="CxHxW",
+        action="append",
+        help="shape of one example, such as 3x32x32; once for each input. Default: that of the images of the task",
+    )
+    parser.add_argument("--rules", metavar="NAME", help=f"rule set of the score (default with --task: {DEFAULT_RULES})")
+    parser.add_argument("--task", metavar="NAME", help="data set, whose references the score uses")
+    parser.add_argument(
+        "--bits",
+        metavar="N",
+        type=int,
+        help="print, in place of the measured score, an estimate of what N-bit weights and activations would give",
+    )
+    parser.add_argument("--compare", metavar="OTHER", help="a second network or entry, shown beside the first")
+    looks = parser.add_mutually_exclusive_group()
+    looks.add_argument("--tree", action="store_true", help="nested modules with their sums in place of the table")
+    looks.add_argument("--json", action="store_true", help="JSON in place of the table")
+    parser.add_argument("--plot", metavar="FILE", help="also draw where the cost lies, into an .svg, .png or .pdf file")
+    options = parser.parse_args(arguments)
+    if options.compare is not None and (options.tree or options.bits is not None):
+        raise ValueError(f"--compare shows two networks, {'--tree' if options.tree else '--bits'} one: leave one out.")
+    if options.rules is None and options.task is not None:
+        options.rules = DEFAULT_RULES
+    if options.rules is not None:
+        options.task = rule_set(options.rules).task(options.task).data
+    return options
+
+
+def _profile(target: str, options: argparse.Namespace) -> Views:
+    if target.lower().endswith(".onnx"):
+        profile = _measure_entry(target, options)
+    else:
+        profile = profile_model(_build(target), _shapes(options), rules=options.rules, task=options.task)
+    if options.bits is None and options.rules is not None and isinstance(profile._scored, str):
+        raise ValueError(profile._scored)
+    return profile
+
+
+def _measure_entry(path: str, options: argparse.Namespace) -> Views:
+    from micronet_resources import entry
+
+    if options.input:
+        raise ValueError(f"{path} says itself what its input is: leave --input out.")
+    return entry.measure(path, rules=options.rules, task=options.task)
+
+
+def _estimate(profile: Views, options: argparse.Namespace) -> Score:
+    rules, task = (profile.rules or DEFAULT_RULES, profile.task)  # of an entry, those in its file
+    return estimate(profile, rules, task, weight_bits=options.bits, activation_bits=options.bits)
+
+
+def _save_plot(shown: Views | Comparison, path: str) -> None:
+    import matplotlib.pyplot as plt
+
+    costs = shown.costs if isinstance(shown, Comparison) else ("score",) if shown._scores else ()
+    figure = shown.plot(by="score" if "score" in costs else "macs").figure
+    try:
+        figure.savefig(path)
+    finally:
+        plt.close(figure)
+
+
+def _shapes(options: argparse.Namespace) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
+    if options.input:
+        shapes = tuple(_shape(text) for text in options.input)
+        return shapes[0] if len(shapes) == 1 else shapes
+    task = None if options.rules is None else rule_set(options.rules).task(options.task)
+    if task is None or task.sizes_vary:
+        why = "" if task is None else f": images of {task.data} come in many sizes"
+        raise ValueError(f"--input is missing{why}. Give the shape of one example, such as --input 3x32x32.")
+    return task.input_shape
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -64,13 +173,17 @@ def _shape(text: str) -> tuple[int, ...]:
 def _build(path: str) -> nn.Module:
     module_name, colon, factory_name = path.partition(":")
     if not (module_name and colon and factory_name):
-        raise ValueError(f"{path!r} does not name a network: write package.module:factory.")
+        raise ValueError(
+            f"{path!r} names neither a network nor an entry: write package.module:factory or the path of an .onnx file."
+        )
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"cannot import {module_name!r} ({error}): run from the folder that contains it.") from error
+    except Exception as error:
+        raise ValueError(f"importing {module_name!r} failed with {type(error).__name__}: {error}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
         raise ValueError(f"{module_name} has no function or class called {factory_name!r}.")
@@ -78,6 +191,8 @@ def _build(path: str) -> nn.Module:
         model = factory()
     except TypeError as error:
         raise ValueError(f"{path} must build a network without arguments: {error}.") from error
+    except Exception as error:
+        raise ValueError(f"{path} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{path} built a {type(model).__name__}: it must return an nn.Module.")
     return model

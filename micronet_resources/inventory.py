@@ -29,7 +29,11 @@ class StoredTensor:
     nonzero : int
         Live elements that are not zero.
     encodings : tuple of Encoding
-        Every exact encoding of the live elements that was found; the rules choose the cheapest.
+        The exact encodings of the live elements, as :func:`~micronet_resources.encoding.find_encodings` returns them;
+        the rules choose the cheapest.
+    folded : bool, optional
+        Whether the tensor disappears when a batch normalization is folded into the convolution or linear layer whose
+        output it reads directly and alone: its scale, and the bias of that layer, which merges with its own.
     """
 
     name: str
@@ -38,6 +42,7 @@ class StoredTensor:
     live: int
     nonzero: int
     encodings: tuple[Encoding, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,18 @@ class MeasuredOperation:
     operation : Operation
         Its dense cost.
     weight_bits, input_bits : int
-        Width of the weight, 32 if no parameter multiplies, and of the widest feature map that enters.
+        Width of the weight, 32 if no parameter multiplies, and of the widest feature map that enters. Where
+        ``operation.weight`` is None, only feature maps multiply and only their width counts; convolutions, linear and
+        recurrent layers and normalization always have a weight.
     signs_only : bool
-        Whether every weight is +1 or -1 times one scale.
+        Whether every weight that is not zero is +1 or -1 times one scale, or times one scale of its output channel.
     live_outputs, live_macs : int
         Outputs and MACs that are left without pruned filters and channels.
     nonzero_macs : int
         Those of the live MACs whose weight is not zero.
+    folded : bool, optional
+        Whether folding a batch normalization into the layer in front changes this operation: of the normalization only
+        the additions remain, of the bias of that layer nothing.
     """
 
     operation: Operation
@@ -65,6 +75,7 @@ class MeasuredOperation:
     live_outputs: int
     live_macs: int
     nonzero_macs: int
+    folded: bool = False
 
 
 @dataclass(frozen=True)

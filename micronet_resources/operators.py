@@ -1,108 +1,234 @@
-"""How many multiply-accumulates an operator costs, where torch's own counter has no rule.
+"""Costs at the level of torch's operator library, to which every function of torch comes down in the end.
 
-That counter, :class:`torch.utils.flop_counter.FlopCounterMode`, gives its rules the shapes of tensors and counts
-FLOPs: a multiply-accumulate (MAC) is two of them.
+What has no shape rule is counted here: :class:`OperatorMode` sees each operator with its stand-ins and books it, or
+notes that nobody has written down what it costs.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["MAC_RULES", "PRODUCT_RULES", "is_uncounted"]
-
-aten = torch.ops.aten
-Shape = tuple[int, ...]
-
-
-def _matrix_vector(matrix: Shape, vector: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(matrix)
-
-
-def _added_matrix_vector(added: Shape, matrix: Shape, vector: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(matrix)
-
-
-def _matrix_matrix(left: Shape, right: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(left) * right[-1]
-
-
-def _added_matrix_matrix(added: Shape, left: Shape, right: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(left) * right[-1]
-
-
-def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
-
-
-def _distances(left: Shape, right: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(left) * right[-2]
-
-
-def _bilinear(left: Shape, weight: Shape, right: Shape, *_: Any, **__: Any) -> int:
-    out_features, left_features, right_features = weight
-    return 2 * prod(left[:-1]) * out_features * right_features * (left_features + 1)
-
-
-def _recurrent_layer(steps: Shape, weight: Shape, hidden_weight: Shape, *_: Any, **__: Any) -> int:
-    return 2 * prod(steps[:-1]) * (prod(weight) + prod(hidden_weight))
-
-
-def _product(left: Any, right: Any, *_: Any, out_shape: Shape, **__: Any) -> int:
-    return 2 * prod(out_shape) if _is_map(left) and _is_map(right) else 0
-
-
-def _added_product(added: Any, left: Any, right: Any, *_: Any, out_shape: Shape, **__: Any) -> int:
-    return _product(left, right, out_shape=out_shape)
-
-
-def _is_map(shape: Any) -> bool:
-    return isinstance(shape, torch.Size) and prod(shape) > 1
-
-
-MAC_RULES: dict[Any, Callable[..., int]] = {
-    aten.mv: _matrix_vector,
-    aten.dot: _matrix_vector,
-    aten.vdot: _matrix_vector,
-    aten.addmv: _added_matrix_vector,
-    aten.addmv_: _added_matrix_vector,
-    aten._int_mm: _matrix_matrix,
-    aten.addmm_: _added_matrix_matrix,
-    aten._addmm_activation: _added_matrix_matrix,
-    aten.baddbmm_: _added_matrix_matrix,
-    aten.addbmm: _added_matrix_matrix,
-    aten.addbmm_: _added_matrix_matrix,
-    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    aten._scaled_dot_product_fused_attention_overrideable: _attention,
-    aten._cdist_forward: _distances,
-    aten._euclidean_dist: _distances,
-    aten._trilinear: _bilinear,
-    aten.mkldnn_rnn_layer: _recurrent_layer,
-}
-PRODUCT_RULES: dict[Any, Callable[..., int]] = {
-    **dict.fromkeys([aten.mul, aten.mul_, aten.div, aten.div_, aten.ger], _product),
-    **dict.fromkeys([aten.addcmul, aten.addcmul_, aten.addr, aten.addr_], _added_product),
-}
-# Operators of torch that multiply and add, known by their names; those without a rule are refused.
-COMPUTES = re.compile(
-    r"mm(?![ai])|matmul|linalg_|^_fft|conv(?!ert)|attention|rnn|lstm|gru|linear|sparse_semi|"
-    r"cholesky|matrix_exp|(?<!re)solve|svd|(?<!s)qr|householder|pdist"
+from micronet_resources.arithmetic import (
+    book_added,
+    book_attention,
+    book_bilinear,
+    book_normalization,
+    book_product,
+    book_reduction,
+    book_sum,
+    book_window,
 )
-CHEAP = re.compile(r"upsample|linalg_(vector_norm|cross|diagonal|_powsum)")
-HARMLESS_NAMESPACES = frozenset({"aten", "prim", "prims", "profiler"})
+from micronet_resources.ledger import Ledger, tensors_in
+from micronet_resources.operator_costs import ACTIVATIONS, ELEMENTWISE, FREE, INTERPOLATIONS, REDUCTIONS, is_uncounted
+
+__all__ = ["OPERATORS", "OperatorMode"]
+
+Rule = Callable[..., None]
 
 
-def is_uncounted(operator: str) -> bool:
-    """Whether an operator without a rule may multiply and accumulate, by its name.
+def _convolution(
+    ledger: Ledger, name: str, out: Tensor, x: Tensor, weight: Tensor, bias: Any = None, *options: Any
+) -> None:
+    is_transposed = len(options) > 3 and options[3] is True
+    macs = (x if is_transposed else out).numel() * prod(weight.shape[1:])
+    ledger.book_macs(name, "convolution", out.numel(), macs, ledger.use(weight))
+    ledger.book_bias(out.numel(), bias)
 
-    Examples
-    --------
-    >>> is_uncounted("aten.linalg_inv_ex"), is_uncounted("aten.relu"), is_uncounted("my_library.fast_conv")
-    (True, False, True)
-    """
-    namespace, _, name = operator.partition(".")
-    return namespace not in HARMLESS_NAMESPACES or bool(COMPUTES.search(name) and not CHEAP.search(name))
+
+def _matrix_product(ledger: Ledger, name: str, out: Tensor, left: Tensor, right: Tensor, *_: Any, **__: Any) -> None:
+    weight = ledger.use(left) or ledger.use(right)
+    macs = left.numel() * (right.shape[-1] if right.dim() > 1 else 1)
+    ledger.book_macs(name, "linear" if weight else "matmul", out.numel(), macs, weight)
+
+
+def _added_matrix_product(
+    ledger: Ledger, name: str, out: Tensor, added: Tensor, left: Tensor, right: Tensor, *_: Any, **__: Any
+) -> None:
+    _matrix_product(ledger, name, out, left, right)
+    book_added(ledger, added, out.numel())
+
+
+def _linear(ledger: Ledger, name: str, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    used = ledger.use(weight)
+    ledger.book_macs(name, "linear" if used else "matmul", out.numel(), out.numel() * weight.shape[-1], used)
+    ledger.book_bias(out.numel(), bias)
+
+
+def _attention(
+    ledger: Ledger, name: str, out: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
+) -> None:
+    book_attention(ledger, name, query.shape, key.shape, value.shape)
+
+
+def _distances(ledger: Ledger, name: str, out: Tensor, left: Tensor, right: Tensor, *_: Any) -> None:
+    ledger.book_macs(name, "matmul", out.numel(), left.numel() * right.shape[-2], ledger.use(left) or ledger.use(right))
+
+
+def _trilinear(ledger: Ledger, name: str, out: Tensor, left: Tensor, weight: Tensor, right: Tensor, *_: Any) -> None:
+    rows = left.numel() // left.shape[-1]
+    book_bilinear(ledger, name, rows, weight)
+
+
+def _recurrent_layer(
+    ledger: Ledger, name: str, out: Any, x: Tensor, weight: Tensor, hidden: Tensor, *rest: Any
+) -> None:
+    steps = x.numel() // x.shape[-1]
+    macs, outputs = steps * (weight.numel() + hidden.numel()), steps * 2 * weight.shape[0]
+    ledger.book_macs(name, "recurrent", outputs, macs, ledger.use(weight))
+    ledger.use(hidden)
+    for bias in rest[:2]:
+        ledger.book_bias(steps * weight.shape[0], bias)
+
+
+def _sum(ledger: Ledger, name: str, out: Tensor, left: Any, right: Any, *_: Any, **__: Any) -> None:
+    book_sum(ledger, name, out.numel(), left, right)
+
+
+def _product(ledger: Ledger, name: str, out: Tensor, left: Any, right: Any, *_: Any, **__: Any) -> None:
+    book_product(ledger, name, out.numel(), left, right)
+
+
+def _added_product(
+    ledger: Ledger, name: str, out: Tensor, added: Any, left: Any, right: Any, *_: Any, **__: Any
+) -> None:
+    book_product(ledger, name, out.numel(), left, right)
+    book_added(ledger, added, out.numel())
+
+
+def _batch_norm(ledger: Ledger, name: str, out: Any, x: Tensor, weight: Any, bias: Any, *rest: Any, **__: Any) -> None:
+    # The flag comes after the running statistics, where there are any; some variants have none because it is settled.
+    flag = next((value for value in rest if isinstance(value, bool)), "no_training" not in name)
+    book_normalization(ledger, name, x.numel(), weight, bias, is_folded=not flag)
+
+
+def _layer_norm(ledger: Ledger, name: str, out: Any, x: Tensor, shape: Any, weight: Any, bias: Any, *_: Any) -> None:
+    book_normalization(ledger, name, x.numel(), weight, bias)
+
+
+def _group_norm(ledger: Ledger, name: str, out: Any, x: Tensor, weight: Any, bias: Any, *_: Any) -> None:
+    book_normalization(ledger, name, x.numel(), weight, bias)
+
+
+def _max_pool(ledger: Ledger, name: str, out: Any, x: Tensor, kernel: Any, *_: Any, **__: Any) -> None:
+    out = next(tensors_in(out))
+    book_window(ledger, name, out.numel(), _window(kernel, name), is_average=False)
+
+
+def _avg_pool(ledger: Ledger, name: str, out: Tensor, x: Tensor, kernel: Any, *_: Any, **__: Any) -> None:
+    book_window(ledger, name, out.numel(), _window(kernel, name), is_average=True)
+
+
+def _window(kernel: Any, name: str) -> int:
+    sizes = list(kernel) if isinstance(kernel, (list, tuple)) else [kernel]
+    dims = next(int(digit) for digit in name if digit.isdigit())
+    return prod(sizes) if len(sizes) == dims else sizes[0] ** dims
+
+
+def _adaptive_pool(ledger: Ledger, name: str, out: Any, x: Tensor, *_: Any, **__: Any) -> None:
+    out = next(tensors_in(out))
+    book_reduction(ledger, name, x.numel(), out.numel(), REDUCTIONS["amax" if "max" in name else "mean"])
+
+
+def _rules() -> Mapping[str, Rule]:
+    groups: dict[Rule, str] = {
+        _convolution: "convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution",
+        _matrix_product: "mm bmm mv dot vdot _int_mm _scaled_mm",
+        _added_matrix_product: "addmm _addmm_activation baddbmm addbmm addmv",
+        _linear: "linear mkldnn_linear",
+        _attention: """
+            _scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
+            _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
+            _scaled_dot_product_fused_attention_overrideable""",
+        _distances: "_cdist_forward _euclidean_dist",
+        _trilinear: "_trilinear",
+        _recurrent_layer: "mkldnn_rnn_layer",
+        _sum: "add sub rsub",
+        _product: "mul div ger outer",
+        _added_product: "addcmul addcdiv addr",
+        _batch_norm: """
+            native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit
+            _native_batch_norm_legit_no_training _batch_norm_no_update _batch_norm_with_update""",
+        _layer_norm: "native_layer_norm",
+        _group_norm: "native_group_norm",
+        _max_pool: """
+            max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices
+            mkldnn_max_pool2d fractional_max_pool2d fractional_max_pool3d""",
+        _avg_pool: "avg_pool1d avg_pool2d avg_pool3d",
+        _adaptive_pool: """
+            adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d
+            adaptive_max_pool3d""",
+    }
+    return {name: rule for rule, names in groups.items() for name in names.split()}
+
+
+OPERATORS = _rules()
+
+
+class OperatorMode(TorchDispatchMode):
+    """Books every operator that works on something from the input; notes what is computed from static tensors alone."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunction():
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        ledger = self.ledger
+        inputs = list(tensors_in(args, kwargs))
+        static = [ledger.is_static(tensor) for tensor in inputs]
+        if len({tensor.is_meta for tensor in inputs}) > 1:  # a weight beside a stand-in, in code that torch runs itself
+            args, kwargs = ledger.stand_ins(args), ledger.stand_ins(kwargs)
+            inputs = list(tensors_in(args, kwargs))
+        out = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if all(static):
+            ledger.inherit(inputs, tensors_in(out))
+            return out
+        if torch.Tag.inplace in func.tags and static[0]:
+            ledger.write(inputs[0])
+            ledger.statics.pop(id(inputs[0]), None)
+        ledger.maps.update((id(tensor), tensor) for tensor in tensors_in(out) if not tensor.is_meta)
+        book_operator(ledger, func, name.rstrip("_"), inputs, out, args, kwargs)
+        return out
+
+
+def book_operator(
+    ledger: Ledger, func: Any, name: str, inputs: list[Tensor], out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Book one operator that depends on the input."""
+    result = next(tensors_in(out), None)
+    size = 0 if result is None else result.numel()
+    rule = OPERATORS.get(name)
+    if func.namespace != "aten":
+        rule = None
+    if rule is not None:
+        if result is not None and result.is_complex() and rule not in (_product, _sum, _added_product):
+            ledger.uncounted[f"{func.overloadpacket} on complex numbers"] = None
+        rule(ledger, name, out, *args, **kwargs)
+        return
+    for tensor in inputs:
+        ledger.use(tensor)
+    operator = str(func.overloadpacket)
+    if is_uncounted(operator):
+        ledger.uncounted[operator] = None
+    elif name in ACTIVATIONS:
+        multiplications, additions = ACTIVATIONS[name]
+        ledger.book(name, "activation", size, multiplications * size, additions * size)
+    elif name in ELEMENTWISE or name in INTERPOLATIONS:
+        multiplications, additions = ELEMENTWISE.get(name) or INTERPOLATIONS[name]
+        ledger.book(name, "elementwise", size, multiplications * size, additions * size)
+    elif name in REDUCTIONS:
+        book_reduction(ledger, name, inputs[0].numel(), size, REDUCTIONS[name])
+    elif torch.Tag.pointwise in func.tags and name not in FREE:
+        ledger.book(name, "elementwise", size, size, 0)
+    elif not (result is None or name in FREE or func.is_view or torch.Tag.inplace_view in func.tags):
+        ledger.uncounted[operator] = None

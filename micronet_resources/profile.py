@@ -13,37 +13,53 @@ On the command line::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor, nn
 
-from micronet_resources.borrowing import leaves
-from micronet_resources.counting import Tally, UncountedOperatorError, count_forward
+from micronet_resources.anatomy import Part, dissect, leaves
+from micronet_resources.counting import Count, Example, UncountedOperatorError, count_forward
+from micronet_resources.ledger import Ledger, Root, Tally
 from micronet_resources.report import LayerProfile, ModelProfile
-from micronet_resources.scoring import Score, score
+from micronet_resources.scoring import Score, estimate, score
 
-__all__ = ["LayerProfile", "ModelProfile", "Score", "UncountedOperatorError", "profile_model", "score"]
+__all__ = ["LayerProfile", "ModelProfile", "Score", "UncountedOperatorError", "estimate", "profile_model", "score"]
 
-ROOT = "(model)"
+Shape = tuple[int, ...]
 
 
-def profile_model(model: nn.Module, input_shape: Sequence[int]) -> ModelProfile:
-    """Count parameters and multiply-accumulates (MACs) of any network, per example.
+def profile_model(
+    model: nn.Module,
+    input_shape: Sequence[int] | Sequence[Sequence[int] | Tensor] | Tensor,
+    *,
+    rules: str | None = None,
+    task: str | None = None,
+    strict: bool = False,
+) -> ModelProfile:
+    """Count parameters and arithmetic of any network, per example.
 
-    The network runs once on torch's meta device, in evaluation mode: shapes are followed operator by operator and
-    nothing is computed, so functional code and raw parameters are counted like layers. Convolutions of any dimension,
-    groups, dilation and direction, linear layers, ``matmul``, ``einsum``, recurrent layers and attention count one
-    MAC per multiplication; biases, normalization, activations, pooling and additions count none.
+    The network runs once in evaluation mode, but shapes are followed and nothing is computed. What is counted are
+    torch's functions and operators, so functional code and raw parameters are counted like layers. Convolutions of any
+    dimension, groups, dilation and direction, linear layers, ``matmul``, ``einsum``, recurrent layers and attention
+    count one multiply-accumulate (MAC) per multiplication; biases, normalization, activations, pooling, residual sums
+    and element-wise arithmetic are kinds of their own. What depends on weights alone, such as ``weight * mask``, costs
+    nothing, because it can be computed once.
 
     Parameters
     ----------
     model : nn.Module
         Left exactly as found: mode, weights, buffers, gradients, hooks, random state.
-    input_shape : sequence of int
-        Shape of one example, such as ``(3, 32, 32)``, without the batch dimension.
+    input_shape : sequence of int, or sequence of shapes
+        Shape of one example without the batch dimension, such as ``(3, 32, 32)``; for several inputs, one shape each.
+        For an input that is not floating point, such as token ids, an example tensor without the batch dimension
+        stands in place of the shape; its values are not looked at.
+    rules, task : str, optional
+        Names of a rule set and of a task; the profile then shows the share of each layer in that score, and the score.
+    strict : bool, optional
+        Whether an operator that computes and has no counting rule is an error. Otherwise ``uncounted`` names it, and no
+        score is given for such a profile.
 
     Returns
     -------
@@ -54,7 +70,7 @@ def profile_model(model: nn.Module, input_shape: Sequence[int]) -> ModelProfile:
     ValueError
         If ``input_shape`` is not made of positive integers, or the model does not run on such an example.
     UncountedOperatorError
-        If the model computes with an operator that has no counting rule. It is a ``ValueError`` too.
+        If ``strict`` and an operator has no rule. It is a ``ValueError`` too.
 
     Notes
     -----
@@ -64,105 +80,159 @@ def profile_model(model: nn.Module, input_shape: Sequence[int]) -> ModelProfile:
     Examples
     --------
     >>> model = nn.Sequential(nn.Conv2d(3, 128, 3, bias=False), nn.ReLU())
-    >>> profile_model(model, (3, 7, 7))
-    Sequential, input 3 x 7 x 7: 3,456 parameters, 86,400 MACs per example
-      layer  kind    output       params    MACs
-      ------------------------------------------
-      0      Conv2d  128 x 5 x 5   3,456  86,400
-      1      ReLU    128 x 5 x 5       0       0
-      ------------------------------------------
-      total                        3,456  86,400
+    >>> profile = profile_model(model, (3, 7, 7))
+    >>> profile.params, profile.macs
+    (3456, 86400)
+    >>> profile.layers[1].operations
+    (Operation(name='relu', kind='activation', outputs=3200, multiplications=3200, additions=0, weight=None),)
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is a {type(model).__name__}: give an nn.Module, such as nn.Sequential(...).")
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
-    shape = _check_shape(input_shape)
-    names: dict[nn.Module, str] = {}
-    _walk(model, "", names)
-    _check_modules(names)
-    tallies, note = count_forward(model, names, shape, _input_dtype(names))
-    registered = set(model.modules())
-    used = [module for module in names if module in registered or module in tallies]
-    layers = _layers({module: names[module] for module in used}, tallies)
+    examples = _examples(input_shape)
+    parts = dissect(model)
+    dtype = _floating_type(parts)
+    count = count_forward(model, parts, [Example(e.shape, e.dtype or dtype) for e in examples])
+    uncounted = tuple(count.ledger.uncounted)
+    if strict and uncounted:
+        raise UncountedOperatorError(
+            f"{type(model).__name__} runs {_UNCOUNTED.format(', '.join(uncounted))} Write it with convolutions, linear "
+            "layers or matrix products."
+        )
+    return _profile(model, parts, count, examples, uncounted, rules, task)
+
+
+_UNCOUNTED = "{}, for which there is no rule: its arithmetic would be missing from the count."
+
+
+def _examples(input_shape: Any) -> list[Example]:
+    """Read the shapes; a type of None is that of the model."""
+    several = isinstance(input_shape, (tuple, list)) and any(isinstance(x, (tuple, list, Tensor)) for x in input_shape)
+    given = input_shape if several else (input_shape,)
+    examples = []
+    for shape in given:
+        if isinstance(shape, Tensor):
+            examples.append(Example(tuple(shape.shape), None if shape.dtype.is_floating_point else shape.dtype))
+            continue
+        sizes = tuple(shape) if isinstance(shape, (tuple, list)) else None
+        if not sizes or any(type(size) is not int or size < 1 for size in sizes):
+            raise ValueError(
+                f"input_shape={input_shape!r}: give the shape of one example as positive integers, such as (3, 32, 32) "
+                "for a color image of 32 x 32 pixels; for several inputs, a list of shapes."
+            )
+        examples.append(Example(sizes, None))
+    return examples
+
+
+def _floating_type(parts: Mapping[nn.Module, Part]) -> torch.dtype:
+    """Type of the first parameter or buffer that is floating point."""
+    tensors = (tensor for part in parts.values() for _, tensor in part.tensors)
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.get_default_dtype())
+
+
+def _profile(
+    model: nn.Module,
+    parts: Mapping[nn.Module, Part],
+    count: Count,
+    examples: Sequence[Example],
+    uncounted: tuple[str, ...],
+    rules: str | None,
+    task: str | None,
+) -> ModelProfile:
+    ledger = count.ledger
+    tally = ledger.tallies[model]
+    registered = _registered(model)
+    tallies = ledger.tallies
+    layers = _layers([part for module, part in parts.items() if module in registered or module in tallies], ledger)
     params = sum(layer.params for layer in layers)
-    notes = [note] if note else []
-    visible = _sizes(p for module in registered for p in module._parameters.values())
+    notes = [count.note] if count.note else []
+    visible = _elements(p for module in registered for p in module._parameters.values())
     if params > visible:
         notes.append(
             f"{params - visible:,} of the parameters stand in plain lists or attributes, where model.parameters() and "
             "an optimizer do not see them: use nn.ModuleList or nn.ParameterList"
         )
+    if uncounted:
+        notes.append("the network runs " + _UNCOUNTED.format(", ".join(uncounted)).rstrip("."))
+    shapes = tuple(example.shape for example in examples)
     return ModelProfile(
         model=type(model).__name__,
-        input_shape=shape,
+        input_shape=shapes if len(shapes) > 1 else shapes[0],
         params=params,
-        macs=sum(layer.macs for layer in layers),
         layers=layers,
-        buffers=_sizes(buffer for module in registered for buffer in module._buffers.values()),
-        products=sum(tally.products for tally in tallies.values()),
+        params_used=_elements(parameter for root in ledger.used.values() for parameter in root.parameters),
+        buffers=_elements(buffer for module in registered for buffer in module._buffers.values()),
+        uncounted=uncounted,
         notes=tuple(notes),
+        rules=rules,
+        task=task,
+        output_shape=tuple(tally.output.shape[1:]) if isinstance(tally.output, Tensor) else None,
+        tensors={name: root.tensor.detach() for name, root in ledger.used.items() if _is_stored(root)},
     )
 
 
-def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else None
-    if not sizes or any(type(size) is not int or size < 1 for size in sizes):
-        raise ValueError(
-            f"input_shape={input_shape!r}: give the shape of one example as positive integers, such as (3, 32, 32) "
-            "for a color image of 32 x 32 pixels."
-        )
-    return sizes
+def _registered(model: nn.Module) -> set[nn.Module]:
+    """What ``model.modules()`` gives."""
+    found, pending = {model}, [model]
+    for module in pending:
+        for child in module._modules.values():
+            if child is not None and child not in found:
+                found.add(child)
+                pending.append(child)
+    return found
 
 
-def _walk(module: nn.Module, name: str, names: dict[nn.Module, str]) -> None:
-    """Name every module once, depth first, those that are kept in plain lists, dictionaries or attributes too."""
-    names[module] = name or ROOT
-    children = {key: child for key, child in module._modules.items() if child is not None}
-    for attribute, value in vars(module).items():
-        if attribute != "_modules" and not attribute.endswith("_hooks"):
-            found = [leaf for leaf in leaves(value) if isinstance(leaf, nn.Module)]
-            children |= {f"{attribute}[{i}]": child for i, child in enumerate(found)}
-    for key, child in children.items():
-        if child not in names:
-            _walk(child, f"{name}.{key}" if name else key, names)
+def _is_stored(root: Root) -> bool:
+    """Whether a tensor counts as stored: anything that the model holds, and constants that are not all one number."""
+    tensor = root.tensor
+    if root.is_registered:
+        return True
+    if tensor.numel() < 2 or tensor.is_meta or tensor.layout is not torch.strided:
+        return tensor.numel() > 1
+    return not bool((tensor == tensor.flatten()[0]).all())
 
 
-def _check_modules(names: dict[nn.Module, str]) -> None:
-    for module, name in names.items():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{name} is a TorchScript module, whose layers cannot be seen: give the Python module.")
-        if any(is_lazy(tensor) for tensor in _parameters(module)):
-            raise ValueError(f"{name} ({type(module).__name__}) is lazy and has no weights yet: run one batch first.")
-
-
-def _parameters(module: nn.Module) -> list[nn.Parameter]:
-    """The module's own parameters, raw ones in lists and dictionaries too, without those of other modules."""
-    attributes = {name: value for name, value in vars(module).items() if name != "_modules"}
-    return [leaf for leaf in leaves(attributes) if isinstance(leaf, nn.Parameter)]
-
-
-def _input_dtype(names: dict[nn.Module, str]) -> torch.dtype:
-    tensors = [t for module in names for t in (*_parameters(module), *module._buffers.values()) if t is not None]
-    return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
-
-
-def _sizes(tensors: Any) -> int:
+def _elements(tensors: Any) -> int:
     return sum({id(tensor): tensor.numel() for tensor in tensors if tensor is not None}.values())
 
 
-def _layers(names: dict[nn.Module, str], tallies: dict[nn.Module, Tally]) -> tuple[LayerProfile, ...]:
+def _layers(parts: list[Part], ledger: Ledger) -> tuple[LayerProfile, ...]:
     """One row for each module that owns parameters, computes by itself or is a leaf that ran, in order of running."""
+    tallies = ledger.tallies
     order = {module: position for position, module in enumerate(tallies)}
     layers, seen = [], set[int]()
-    for module in sorted(names, key=lambda module: order.get(module, len(order))):
-        tally = tallies.get(module, Tally())
-        own = {id(p): p.numel() for p in _parameters(module) if id(p) not in seen}
-        seen |= own.keys()
-        is_leaf = module in tallies and not tally.calls_modules
-        if own or tally.macs or is_leaf:
-            kind = type(module).__name__
-            layers.append(LayerProfile(names[module], kind, tally.output_shape, sum(own.values()), tally.macs))
+    for part in sorted(parts, key=lambda part: order.get(part.module, len(order))):
+        tally = tallies.get(part.module)
+        own = 0
+        for parameter in [*part.parameters, *(tally.foreign if tally else ())]:
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                own += parameter.numel()
+        if own or (tally and (tally.operations or not tally.calls_modules)):
+            tally = tally or Tally()
+            layers.append(
+                LayerProfile(
+                    name=part.name,
+                    kind=type(part.module).__name__,
+                    input_shape=_input_shape(tally),
+                    output_shape=_shape(tally.output),
+                    params=own,
+                    operations=tuple(tally.operations),
+                )
+            )
     return tuple(layers)
+
+
+def _input_shape(tally: Tally) -> Shape | tuple[Shape, ...] | None:
+    if len(tally.given) == 1 and isinstance(tally.given[0], Tensor):
+        return tuple(tally.given[0].shape[1:])
+    shapes = tuple(tuple(leaf.shape[1:]) for leaf in leaves(tally.given) if isinstance(leaf, Tensor))
+    return (shapes if len(shapes) > 1 else shapes[0]) if shapes else None
+
+
+def _shape(value: Any) -> Shape | None:
+    tensor = value if isinstance(value, Tensor) else next((x for x in leaves(value) if isinstance(x, Tensor)), None)
+    return None if tensor is None else tuple(tensor.shape[1:])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,25 @@
-"""The tables that a profile shows in a terminal and in a notebook."""
+"""What a profile records: the costs of a network and of each of its layers."""
 
 from __future__ import annotations
 
-import html
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from micronet_resources.comparison import Comparison, compare
+from micronet_resources.operations import Operation
+from micronet_resources.rules import rule_set
+from micronet_resources.views import Views
 
-__all__ = ["LayerProfile", "ModelProfile", "html_table", "text_table"]
+if TYPE_CHECKING:
+    import torch
 
-COLUMNS = ("layer", "kind", "output", "params", "MACs")
+    from micronet_resources.inventory import Inventory
+
+__all__ = ["Comparison", "LayerProfile", "ModelProfile", "compare"]
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -22,102 +32,105 @@ class LayerProfile:
         Path in the model, as in ``named_modules``; ``"(model)"`` for the model itself.
     kind : str
         Class name.
+    input_shape : tuple of int, tuple of such tuples, or None
+        Of the input of the last call, without the batch dimension; of each input if there are several; None if the
+        module did not run.
     output_shape : tuple of int or None
         Of the last output, without the batch dimension; None if the module did not run.
     params : int
         Elements of the parameters that this module owns and no earlier one.
-    macs : int
-        Multiply-accumulates per example, of all calls together.
+    operations : tuple of Operation
+        Per example, of all calls together.
     """
 
     name: str
     kind: str
-    output_shape: tuple[int, ...] | None
+    input_shape: Shape | tuple[Shape, ...] | None
+    output_shape: Shape | None
     params: int
-    macs: int
+    operations: tuple[Operation, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return sum(operation.macs for operation in self.operations)
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications of all kinds."""
+        return sum(operation.multiplications for operation in self.operations)
+
+    @property
+    def additions(self) -> int:
+        """Additions of all kinds."""
+        return sum(operation.additions for operation in self.operations)
+
+    @property
+    def products(self) -> int:
+        """Products of two feature maps, element by element; not among ``macs``."""
+        return sum(operation.multiplications for operation in self.operations if operation.kind == "product")
 
 
 @dataclass(frozen=True, repr=False)
-class ModelProfile:
+class ModelProfile(Views):
     """What a network costs for one example.
 
     Parameters
     ----------
     model : str
         Class name of the network.
-    input_shape : tuple of int
-        Of one example.
+    input_shape : tuple of int, or tuple of such tuples
+        Of one example; of each input if there are several.
     params : int
         Elements of all parameters; one that several modules share counts once.
-    macs : int
-        Multiply-accumulates of convolutions, linear maps, matrix products, recurrent layers and attention.
     layers : tuple of LayerProfile
-        Each with its own costs; they add up to ``params`` and ``macs``.
+        Each with its own costs; they add up to those of the network.
+    params_used : int
+        Elements of the parameters that the forward pass reads.
     buffers : int
         Elements of all registered buffers, such as running statistics; not among ``params``.
-    products : int
-        Multiplications and divisions of two tensors element by element; not among ``macs``.
+    uncounted : tuple of str
+        Operators that compute and have no counting rule.
     notes : tuple of str
         What to know about this count.
+    rules, task : str or None
+        Names of the rule set and of the task under which the profile shows a score.
+    output_shape : tuple of int or None
+        Of one example, if the network returns a single tensor; a score is refused if it does not fit the task.
+    tensors : mapping of str to Tensor
+        The network's parameters and buffers, from which its encodings are measured.
+
+    Raises
+    ------
+    ValueError
+        If there are no such rules or no such task, or a task is given without rules.
     """
 
     model: str
-    input_shape: tuple[int, ...]
+    input_shape: Shape | tuple[Shape, ...]
     params: int
-    macs: int
     layers: tuple[LayerProfile, ...]
-    buffers: int = 0
-    products: int = 0
-    notes: tuple[str, ...] = ()
+    params_used: int = field(kw_only=True)
+    buffers: int = field(kw_only=True)
+    uncounted: tuple[str, ...] = field(default=(), kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    rules: str | None = field(default=None, kw_only=True)
+    task: str | None = field(default=None, kw_only=True)
+    output_shape: Shape | None = field(default=None, kw_only=True)
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the layers as a table with columns ``name, kind, output_shape, params, macs``."""
-        columns = ["name", "kind", "output_shape", "params", "macs"]
-        return pd.DataFrame([[getattr(layer, c) for c in columns] for layer in self.layers], columns=columns)
+    def __post_init__(self) -> None:
+        if self.rules is not None:
+            rule_set(self.rules).task(self.task)
+        elif self.task is not None:
+            raise ValueError(f"task={self.task!r} needs rules, such as rules='course2025'.")
 
-    def _title(self) -> str:
-        shape = _by(self.input_shape)
-        return f"{self.model}, input {shape}: {self.params:,} parameters, {self.macs:,} MACs per example"
+    @cached_property
+    def inventory(self) -> Inventory:
+        """What the values of the tensors tell: encodings, zeros, widths. Measured once, when it is first asked for."""
+        from micronet_resources.measuring import measure_tensors
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        rows = [(x.name, x.kind, _by(x.output_shape), f"{x.params:,}", f"{x.macs:,}") for x in self.layers]
-        return [*rows, ("total", "", "", f"{self.params:,}", f"{self.macs:,}")]
+        return measure_tensors(self.layers, self.tensors)
 
-    def __repr__(self) -> str:
-        table = text_table([COLUMNS, *self._rows()], "lllrr")
-        return "\n".join([self._title(), table, *(f"Note: {note}." for note in self.notes)])
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<p>Note: {html.escape(note)}.</p>" for note in self.notes)
-        return html_table([COLUMNS, *self._rows()], "lllrr", caption=self._title()) + notes
-
-
-def _by(shape: tuple[int, ...] | None) -> str:
-    return "did not run" if shape is None else " x ".join(map(str, shape)) or "scalar"
-
-
-def text_table(rows: list[tuple[str, ...]], align: str) -> str:
-    """Lay out a heading, rows and a total for a terminal; ``align`` has one ``l`` or ``r`` per column."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [c.rjust(w) if a == "r" else c.ljust(w) for c, w, a in zip(row, widths, align, strict=True)]
-        lines.append("  " + "  ".join(cells).rstrip())
-    rule = "  " + "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def html_table(rows: list[tuple[str, ...]], align: str, caption: str) -> str:
-    """Lay out a heading, rows and a total for a notebook; every text is escaped."""
-    sides = ["right" if a == "r" else "left" for a in align]
-
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        pairs = zip(cells, sides, strict=True)
-        inner = "".join(f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>' for cell, side in pairs)
-        return f"<tr>{inner}</tr>"
-
-    head, *body, total = rows
-    return (
-        f"<table><caption>{html.escape(caption)}</caption><thead>{line(head, 'th')}</thead>"
-        f"<tbody>{''.join(line(row, 'td') for row in body)}</tbody><tfoot>{line(total, 'th')}</tfoot></table>"
-    )
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"buffers": self.buffers, "uncounted": list(self.uncounted)}

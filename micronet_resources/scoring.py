@@ -1,90 +1,131 @@
-"""The MicroNet score of a profile: two terms, both relative to a reference network."""
+"""The MicroNet score of a network: what it stores and what it computes, both relative to a reference network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from micronet_resources.rules import RuleSet, rule_set
+from micronet_resources.assumptions import Assumptions, check_declaration
+from micronet_resources.charges import Charge, Work, charge_storage, charge_work, find_narrow, work_left
+from micronet_resources.inventory import Inventory
+from micronet_resources.rules import RuleSet, Task, rule_set
+from micronet_resources.score_records import Score, Term
 
-__all__ = ["Score", "score"]
-
-
-class Costs(Protocol):
-    """Anything that knows its parameters and its MACs per example, such as a ``ModelProfile``."""
-
-    @property
-    def params(self) -> int: ...
-    @property
-    def macs(self) -> int: ...
-
-
-@dataclass(frozen=True, repr=False)
-class Score:
-    """A MicroNet score with everything that went into it; ``float(score)`` is the number, and lower is better."""
-
-    rules: RuleSet
-    params: int
-    macs: int
-    weight_bits: int
-    activation_bits: int
-    pruned_structured: float
-    pruned_unstructured: float
-
-    @property
-    def operation_bits(self) -> int:
-        """Width of a multiplication: that of its wider factor."""
-        return max(self.weight_bits, self.activation_bits)
-
-    @property
-    def parameter_term(self) -> float:
-        """Storage of the weights that are left, relative to the reference."""
-        kept = 1 - (self.pruned_structured + self.pruned_unstructured)
-        # A sum such as 0.7 + 0.3 may exceed 1 by a rounding error: nothing kept is 0, never below.
-        return max(kept, 0.0) * (self.weight_bits / 32) * self.params / self.rules.reference_params
-
-    @property
-    def operation_term(self) -> float:
-        """Multiply-accumulates that are left, relative to the reference."""
-        kept = 1 - self.pruned_structured
-        return kept * (self.operation_bits / 32) * self.macs / self.rules.reference_ops
-
-    def __float__(self) -> float:
-        return self.parameter_term + self.operation_term
-
-    def __repr__(self) -> str:
-        rules, p_s, p_u = self.rules, self.pruned_structured, self.pruned_unstructured
-        return (
-            f"Score {float(self):.4f} under {rules.name} (lower is better)\n"
-            f"  parameters {self.parameter_term:8.4f} = [1 - ({p_s:g} + {p_u:g})] * {self.weight_bits}/32"
-            f" * {self.params:,} / {rules.reference_params:,}\n"
-            f"  operations {self.operation_term:8.4f} = (1 - {p_s:g}) * max({self.weight_bits}, {self.activation_bits})"
-            f"/32 * {self.macs:,} / {rules.reference_ops:,}"
-        )
+__all__ = ["Score", "Term", "contributions", "estimate", "score"]
 
 
 def score(
-    profile: Costs,
+    subject: Any,
     rules: str = "course2025",
+    task: str | None = None,
+    *,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    pruned_structured: float | None = None,
+    pruned_unstructured: float | None = None,
+) -> Score:
+    """Score a network as it is: bits, zeros and pruned filters are measured on its tensors, not declared.
+
+    Parameters
+    ----------
+    subject : ModelProfile, EntryProfile or Inventory
+        Or anything with an ``inventory``.
+    rules : str, optional
+        Name of a rule set.
+    task : str, optional
+        Data set whose references are used; by default that of the subject, if it was made for these rules, or else
+        that of the rules.
+    weight_bits, activation_bits : int, optional
+        What you believe the widths to be. They never change the score: they are only checked.
+    pruned_structured, pruned_unstructured : float, optional
+        What you believe the pruned fractions of all weights to be, likewise.
+
+    Returns
+    -------
+    Score
+
+    Raises
+    ------
+    ClaimError
+        If the tensors do not bear out a declared value. It is a ``ValueError`` too.
+    ValueError
+        If a name is unknown, a declared value is out of its range, an operator could not be counted, the network does
+        not fit the task, or there is nothing to measure.
+
+    Examples
+    --------
+    >>> from micronet_resources.encoding import Encoding
+    >>> from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
+    >>> from micronet_resources.operations import Operation
+    >>> grid = Encoding("grid", bits=4, stored=27_000, overhead=32, masked=0, operand_bits=4)
+    >>> weight = StoredTensor("weight", (30, 100, 3, 3), "weight", live=27_000, nonzero=27_000, encodings=(grid,))
+    >>> conv = Operation("conv2d", "convolution", 30_720, 27_648_000, 27_617_280, weight="weight")
+    >>> quantized = MeasuredOperation(conv, 4, 8, False, 30_720, 27_648_000, 27_648_000)
+    >>> score(Inventory((weight,), (quantized,)), "course2025", "cifar10")
+    Score 0.0253 under course2025 on cifar10 (measured; lower is better)
+      storage       0.0006 = (27,000 x 4/32 + 32/32 for tables and scales) / 5,600,000
+      operations    0.0247 = (27,648,000 x 8/32) / 280,000,000
+      Of 27,000 stored elements, 27,000 are left without pruned filters, 27,000 of them not zero: p_s = 0, p_u = 0.
+    """
+    declared = {
+        "weight_bits": weight_bits,
+        "activation_bits": activation_bits,
+        "pruned_structured": pruned_structured,
+        "pruned_unstructured": pruned_unstructured,
+    }
+    check_declaration(**{name: value for name, value in declared.items() if value is not None})
+    chosen = rule_set(rules)
+    if task is None and getattr(subject, "rules", rules) in (rules, None):
+        task = getattr(subject, "task", None)
+    target = chosen.task(task)
+    _refuse_uncounted(subject)
+    _refuse_misfit(subject, target)
+    inventory = subject if isinstance(subject, Inventory) else getattr(subject, "inventory", None)
+    if not isinstance(inventory, Inventory):
+        raise ValueError(
+            f"score() measures the tensors of a profile or an entry, and a {type(subject).__name__} has none: pass "
+            "what profile_model() or entry.measure() returns, or ask estimate() what declared values would give."
+        )
+    if any(value is not None for value in declared.values()):
+        from micronet_resources.claims import check_claims
+
+        check_claims(inventory, **declared)
+    free, note = _free_width(inventory, chosen)
+    storage = _sum(charge_storage(tensor, chosen, free=free) for tensor in inventory.tensors)
+    works = [work_left(measured, chosen) for measured in inventory.operations]
+    notes = [_remaining(inventory), *_folded(inventory, chosen), *([note] if note else [])]
+    return Score(chosen, target, _terms(chosen, target, storage, works, free=free), tuple(notes))
+
+
+def estimate(
+    costs: Any,
+    rules: str = "course2025",
+    task: str | None = None,
     *,
     weight_bits: int = 32,
     activation_bits: int = 32,
     pruned_structured: float = 0.0,
     pruned_unstructured: float = 0.0,
 ) -> Score:
-    r"""Score a profile: :math:`[1 - (p_s + p_u)] \frac{q_w}{32} \frac{w}{w_0} + (1 - p_s) \frac{\max(q_w, q_a)}{32}
-    \frac{f}{f_0}`.
+    r"""Estimate what the score would be if the declared values were true.
+
+    Under ``course2025`` it is :math:`[1 - (p_s + p_u)] \frac{q_w}{32} \frac{w}{w_0} + (1 - p_s)
+    \frac{\max(q_w, q_a)}{32} \frac{f}{f_0}` for :math:`w` parameters and :math:`f` multiply-accumulates; the other
+    rules apply the same widths and fractions to their own terms. Tables, scales and the folding of batch
+    normalization are left out, for they are known only when a network is measured.
 
     Parameters
     ----------
-    profile : ModelProfile
-        Or anything with ``params`` (:math:`w`) and ``macs`` (:math:`f`).
+    costs : ModelProfile
+        Under ``course2025`` anything with ``params`` and ``macs``.
     rules : str, optional
-        Name of a rule set, which gives the references :math:`w_0` and :math:`f_0`.
+        Name of a rule set.
+    task : str, optional
+        Data set whose references are used; by default that of the rules.
     weight_bits, activation_bits : int, optional
         :math:`q_w` and :math:`q_a`, from 1 to 32.
     pruned_structured, pruned_unstructured : float, optional
-        :math:`p_s` and :math:`p_u`, fractions of *all* weights that were removed in whole filters and one by one.
+        :math:`p_s` and :math:`p_u`, fractions of *all* weights that are removed in whole filters and one by one.
 
     Returns
     -------
@@ -93,36 +134,116 @@ def score(
     Raises
     ------
     ValueError
-        If the rule set is unknown, a width is not an integer from 1 to 32, a fraction is not in [0, 1], or more than
-        all weights are pruned.
+        If a name is unknown, a width is not an integer from 1 to 32, a fraction is not in [0, 1], more than all weights
+        are pruned, an operator could not be counted, or ``costs`` does not know what the rules need.
 
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> score(SimpleNamespace(params=11_173_962, macs=555_422_720), weight_bits=16, activation_bits=16)
-    Score 1.9895 under course2025 (lower is better)
-      parameters   0.9977 = [1 - (0 + 0)] * 16/32 * 11,173,962 / 5,600,000
-      operations   0.9918 = (1 - 0) * max(16, 16)/32 * 555,422,720 / 280,000,000
+    >>> estimate(SimpleNamespace(params=11_173_962, macs=555_422_720), weight_bits=16, activation_bits=16)
+    Score 1.9895 under course2025 on cifar10 (estimate, nothing measured; lower is better)
+      storage       0.9977 = (11,173,962 x 16/32) / 5,600,000
+      operations    0.9918 = (555,422,720 x 16/32) / 280,000,000
+      Assumed: weights of 16 bits, activations of 16 bits, p_s = 0, p_u = 0.
     """
-    for name, bits in (("weight_bits", weight_bits), ("activation_bits", activation_bits)):
-        if type(bits) is not int or not 1 <= bits <= 32:
-            raise ValueError(f"{name}={bits!r}: a width is a whole number of bits from 1 to 32 (half precision is 16).")
-    fractions = {"pruned_structured": pruned_structured, "pruned_unstructured": pruned_unstructured}
-    for name, fraction in fractions.items():
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
-            raise ValueError(f"{name}={fraction!r}: a pruned fraction is a number from 0 to 1.")
-    if sum(fractions.values()) > 1 + 1e-9:
-        raise ValueError(
-            f"pruned_structured + pruned_unstructured = {pruned_structured:g} + {pruned_unstructured:g} is more than "
-            "all weights. Both are fractions of all weights: if a fraction u of the weights left after structured "
-            f"pruning is zero, pruned_unstructured is u * {1 - pruned_structured:g}."
-        )
-    return Score(
-        rule_set(rules),
-        profile.params,
-        profile.macs,
-        weight_bits,
-        activation_bits,
-        float(pruned_structured),
-        float(pruned_unstructured),
+    assumptions = Assumptions(weight_bits, activation_bits, pruned_structured, pruned_unstructured)
+    chosen = rule_set(rules)
+    target = chosen.task(task)
+    _refuse_uncounted(costs)
+    storage = assumptions.storage(costs, chosen)
+    works = assumptions.works(costs, chosen)
+    free = assumptions.is_free(chosen)
+    notes = [str(assumptions), *([_granted(chosen)] if free else [])]
+    return Score(chosen, target, _terms(chosen, target, storage, works, free=free), tuple(notes), is_estimate=True)
+
+
+def contributions(inventory: Inventory, rules: RuleSet, task: Task) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What each stored tensor and each operation adds to the measured score; all together are the score.
+
+    Returns
+    -------
+    tensors, operations : tuple of float
+        In the order of the inventory.
+    """
+    free, _ = _free_width(inventory, rules)
+    tensors = tuple(
+        charge_storage(tensor, rules, free=free).full / task.reference_params for tensor in inventory.tensors
     )
+    works = (work_left(measured, rules) for measured in inventory.operations)
+    operations = tuple(
+        sum(charge.full for charge in charge_work(work, rules, free=free).values()) / task.reference_ops
+        for work in works
+    )
+    return tensors, operations
+
+
+def _terms(rules: RuleSet, task: Task, storage: Charge, works: Sequence[Work], *, free: bool) -> tuple[Term, ...]:
+    charges = {"storage": storage} | {name: Charge() for name in rules.operation_terms}
+    for work in works:
+        for name, charge in charge_work(work, rules, free=free).items():
+            charges[name] += charge
+    terms = []
+    for name, charge in charges.items():
+        reference = task.reference_params if name == "storage" else task.reference_ops
+        terms.append(Term(name, charge.full / reference, f"({charge!r}) / {reference:,}"))
+    return tuple(terms)
+
+
+def _sum(charges: Iterable[Charge]) -> Charge:
+    return sum(charges, Charge())
+
+
+def _free_width(inventory: Inventory, rules: RuleSet) -> tuple[bool, str | None]:
+    """Whether the width is granted below which nothing is, and a sentence on why."""
+    if rules.free_bits is None:
+        return False, None
+    narrow = find_narrow(inventory, rules)
+    if narrow is None:
+        return True, _granted(rules)
+    return False, f"Everything counts at its own width, because {narrow}, below {rules.free_bits}."
+
+
+def _granted(rules: RuleSet) -> str:
+    bits = rules.free_bits
+    return f"Nothing is narrower than {bits} bits, so storage and multiplications count at {bits} bits."
+
+
+def _remaining(inventory: Inventory) -> str:
+    live = sum(tensor.live for tensor in inventory.tensors)
+    nonzero = sum(tensor.nonzero for tensor in inventory.tensors)
+    params = inventory.params
+    p_s, p_u = ((params - live) / max(params, 1), (live - nonzero) / max(params, 1))
+    return (
+        f"Of {params:,} stored elements, {live:,} are left without pruned filters, {nonzero:,} of them not zero: "
+        f"p_s = {p_s:.4g}, p_u = {p_u:.4g}."
+    )
+
+
+def _folded(inventory: Inventory, rules: RuleSet) -> list[str]:
+    gone = sum(tensor.live for tensor in inventory.tensors if tensor.folded) if rules.folds_normalization else 0
+    return [f"{gone:,} elements disappear when batch normalization is folded into the layer in front."] if gone else []
+
+
+def _refuse_uncounted(subject: Any) -> None:
+    uncounted = tuple(getattr(subject, "uncounted", ()))
+    if uncounted:
+        raise ValueError(
+            f"{', '.join(uncounted)}: no rule says what this costs, so there is no score. Write the network with "
+            "operators that are counted; profile_model(..., strict=True) shows where it is used."
+        )
+
+
+def _refuse_misfit(subject: Any, task: Task) -> None:
+    """Refuse a network that cannot be one for the task: its reference would be the wrong one."""
+    output = getattr(subject, "output_shape", None)
+    if output is not None and tuple(output) != (task.num_classes,):
+        raise ValueError(
+            f"the network gives outputs of shape {tuple(output)} and {task.data} has {task.num_classes} classes: "
+            "choose the task that the network was made for."
+        )
+    shape = getattr(subject, "input_shape", None)
+    if shape is not None and not task.sizes_vary and tuple(shape) != task.input_shape:
+        raise ValueError(
+            f"the network was profiled on inputs of shape {tuple(shape)} and images of {task.data} have "
+            f"{task.input_shape}: profile it on these, or choose another task."
+        )

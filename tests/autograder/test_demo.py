@@ -74,9 +74,9 @@ def test_the_sample_class_is_graded_as_it_is_meant(course, proofs):
 
 
 def with_training(course):
-    """The tiny lab with a free cell that makes weights."""
+    """The tiny lab with a free cell that writes an entry."""
     path = course.source_file("tiny")
-    train = 'import os\nif not os.environ.get("NBGRADER_EXECUTION"):\n    open("entry.pt", "w").write(str(share()))'
+    train = 'import os\nif not os.environ.get("NBGRADER_EXECUTION"):\n    open("entry.onnx", "w").write(str(share()))'
     path.write_text(path.read_text().replace('print("a cell to play with")', "pass") + f"\n# %%\n{train}\n")
 
 
@@ -86,7 +86,7 @@ def test_an_entry_is_made_once_by_running_the_notebook(course, proofs):
     shares = []
     sample, reused = make_entry(course, proofs, plan, shares.append)
     assert not reused and shares
-    assert sample.files["entry.pt"].read_text() == "2"
+    assert sample.files["entry.onnx"].read_text() == "2"
     handed_in = nbformat.reads(sample.content.decode(), 4)
     assert not any("HIDDEN TESTS" in cell.source for cell in handed_in.cells)
     assert any(cell.get("outputs") for cell in handed_in.cells)
@@ -94,8 +94,8 @@ def test_an_entry_is_made_once_by_running_the_notebook(course, proofs):
     assert reused and again == sample
 
 
-def test_an_entry_without_weights_is_an_error(course, proofs):
-    with pytest.raises(CourseError, match="the entry of student-001 was not trained: ok, no weights saved"):
+def test_an_entry_without_a_file_is_an_error(course, proofs):
+    with pytest.raises(CourseError, match="the entry of student-001 was not trained: ok, no entry written"):
         make_entry(course, proofs, EntryPlan("student-001", "none", {}), lambda share: None)
 
 

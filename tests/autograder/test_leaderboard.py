@@ -6,11 +6,13 @@ import json
 
 import nbformat
 import pytest
+from rich.console import Console
 
 from autograder import events
 from autograder.intake import Status
 from autograder.leaderboard import MEASUREMENT, leaderboard, write_leaderboards
 from autograder.record import SubmissionResult
+from autograder.rounds import print_leaderboard
 from micronet_resources.challenge import MIME_TYPE
 from micronet_resources.rules import rule_set
 
@@ -23,7 +25,8 @@ def enter(course):
 
     def make(student, correct=None, score=0.05, *, graded=True, status=Status.OK, message="", **changes):
         events.append(course, SubmissionResult(student, "tiny", status, message))
-        numbers = {"correct": correct, "total": 2_000, "params": 10, "macs": 20, "score": score}
+        costs = {"params": 10, "stored_bits": 80, "macs": 20, "live_macs": 15, "score": score}
+        numbers = {"correct": correct, "total": 2_000, **costs}
         data = {**numbers, "accuracy": (correct or 0) / 2_000, "rules": "course2025", "task": "patterns", **changes}
         output = nbformat.v4.new_output("display_data", {MEASUREMENT: data, "text/plain": "a table"})
         nbgrader = {"grade_id": "check_entry", "grade": graded, "solution": False, "locked": graded, "points": 12}
@@ -73,3 +76,13 @@ def test_the_file_holds_every_lab_that_has_entries(course, enter):
     [written] = json.loads((course.grading / "leaderboard.json").read_text())
     assert written["lab"] == board.lab == "tiny"
     assert written["entries"][0]["correct"] == NEEDED
+
+
+def test_the_table_shows_what_was_measured(course, enter):
+    enter("student-001", NEEDED, 0.0123)
+    console = Console(width=100, record=True)
+    print_leaderboard(console, leaderboard(course, "tiny"))
+    text = console.export_text()
+    assert "bits each" in text and "live MACs" in text
+    [row] = [line.split() for line in text.splitlines() if "student-001" in line]
+    assert row == ["1", "student-001", f"{100 * NEEDED / 2_000:.2f}", "%", "0.0123", "10", "8.0", "15"]

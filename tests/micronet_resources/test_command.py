@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import torch
 
+from factorkit.models import small_convnet
+from micronet_resources import entry
 from micronet_resources.command import main
 
 ROOT = Path(__file__).resolve().parents[2]
 RESNET = "factorkit.models:resnet18_cifar"
+SMALL = "factorkit.models:small_convnet"
 
 
 def run(*arguments, cwd=ROOT):
@@ -21,11 +27,17 @@ def run(*arguments, cwd=ROOT):
     )
 
 
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    torch.manual_seed(0)
+    return entry.export(small_convnet((8, 16, 16)), tmp_path_factory.mktemp("entries") / "entry.onnx", "patterns")
+
+
 def test_as_a_program():
-    done = run("-m", "micronet_resources.profile", RESNET, "--input", "3x32x32", "--bits", "16")
+    done = run("-m", "micronet_resources.profile", RESNET, "--task", "cifar10", "--bits", "16")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "11,173,962 parameters, 555,422,720 MACs" in done.stdout
-    assert "Score 1.9895 under course2025" in done.stdout
+    assert "11,173,962 parameters, 555,422,720 MACs" in done.stdout.splitlines()[0]
+    assert "Score 1.9895 under course2025 on cifar10 (estimate" in done.stdout
 
 
 def test_a_network_of_the_current_folder(tmp_path):
@@ -35,27 +47,134 @@ def test_a_network_of_the_current_folder(tmp_path):
     assert json.loads(done.stdout)["macs"] == 8
 
 
+def test_without_rules_only_costs_are_shown(capsys):
+    assert main([RESNET, "--input", "3x32x32"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^  total +11,173,962 +555,422,720 +100\.0 %$", output, re.MULTILINE)
+    assert re.search(r"^  residual +0 +245,760$", output, re.MULTILINE)
+    assert "Score" not in output
+
+
+def test_with_a_task_the_score_is_measured_and_the_task_knows_the_input(capsys):
+    assert main([SMALL, "--task", "patterns"]) == 0
+    output = capsys.readouterr().out
+    assert "input 3 x 32 x 32" in output
+    assert re.search(r"^Score 3\.9\d\d\d under course2025 on patterns \(measured", output, re.MULTILINE)
+    assert "of score" in output
+
+
+def test_rules_alone_use_their_own_task(capsys):
+    assert main([SMALL, "--rules", "course2023"]) == 0
+    assert "under course2023 on cifar10 (measured" in capsys.readouterr().out
+
+
 def test_json(capsys):
     assert main([RESNET, "--input", "3X32X32", "--bits", "8", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["params"] == 11_173_962
-    assert answer["score"] == pytest.approx(0.99476, abs=1e-5)
-    assert answer["score"] == answer["parameter_term"] + answer["operation_term"]
+    assert answer["score"]["is_estimate"] is True
+    assert answer["score"]["score"] == pytest.approx(0.99476, abs=1e-5)
+    assert answer["score"]["score"] == sum(term["value"] for term in answer["score"]["terms"])
     assert sum(layer["macs"] for layer in answer["layers"]) == answer["macs"] == 555_422_720
+
+
+def test_json_of_a_measured_score(capsys):
+    assert main([SMALL, "--task", "patterns", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["score"]["is_estimate"] is False
+    assert answer["score"]["score"] == pytest.approx(sum(layer["score"] for layer in answer["layers"]))
+    assert {layer["weight_bits"] for layer in answer["layers"] if layer["kind"] == "Conv2d"} == {32}
+
+
+def test_the_tree(capsys):
+    assert main([RESNET, "--task", "cifar10", "--tree"]) == 0
+    output = capsys.readouterr().out
+    assert "├─ conv1" in output
+    assert re.search(r"^Score 3\.9\d\d\d under course2025 on cifar10 \(measured", output, re.MULTILINE)
+
+
+def test_several_inputs(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_pair.py").write_text(
+        "from torch import nn\n"
+        "class Pair(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b = nn.Linear(4, 2), nn.Linear(3, 2)\n"
+        "    def forward(self, x, y):\n"
+        "        return self.a(x) + self.b(y)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["my_pair:Pair", "--input", "4", "--input", "3"]) == 0
+    assert "Pair, inputs 4, 3: 18 parameters, 14 MACs" in capsys.readouterr().out
+
+
+def test_an_entry(onnx_file, capsys):
+    assert main([str(onnx_file)]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("entry.onnx, input 3 x 32 x 32")
+    assert "under course2025 on patterns (measured" in output
+    assert main([str(onnx_file), "--bits", "8", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["score"]["is_estimate"] is True
+    assert answer["score"]["task"] == "patterns"
+
+
+def test_two_networks_side_by_side(onnx_file, capsys):
+    assert main([SMALL, "--compare", RESNET, "--input", "3x32x32"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("Sequential before, Sequential after; after / before: params 153 x, MACs 56 x")
+    assert re.search(r"^  total +72,954 +11,173,962 +153 x +9,880,192 +555,422,720 +56 x$", output, re.MULTILINE)
+    assert main([SMALL, "--compare", str(onnx_file), "--task", "patterns", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["total"]["params_before"] == 72_954
+    assert 0 < answer["total"]["score_after"] < answer["total"]["score_before"] < 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        (["--input", "3x32x32"], "MACs per example"),
+        (["--task", "patterns"], "MicroNet score"),
+        (["--input", "3x32x32", "--compare", RESNET], "MACs per example"),
+    ],
+)
+def test_plots_are_saved_with_labels(arguments, label, tmp_path, capsys):
+    file = tmp_path / "cost.svg"
+    assert main([SMALL, *arguments, "--plot", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("Sequential")
+    assert ElementTree.parse(file).getroot().tag.endswith("svg")
+    assert f"<!-- {label} -->" in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["factorkit.models", "--input", "3x32x32"], "write package.module:factory"),
+        (["factorkit.models", "--input", "3x32x32"], "write package.module:factory or the path of an .onnx file"),
         (["no_such_package:net", "--input", "3x32x32"], "cannot import 'no_such_package'"),
         (["factorkit.models:resnet19", "--input", "3x32x32"], "no function or class called 'resnet19'"),
         (["torch.nn:Linear", "--input", "3"], "must build a network without arguments"),
         (["collections:OrderedDict", "--input", "3"], "built a OrderedDict: it must return an nn.Module"),
         ([RESNET, "--input", "3,32,32"], "'3,32,32' is no shape: write it as 3x32x32"),
-        ([RESNET, "--input", "4x32x32"], "expected input[1, 4, 32, 32] to have 3 channels"),
+        ([RESNET, "--input", "0x32x32"], "(0, 32, 32)"),
+        ([RESNET, "--input", "4x32x32"], "to have 3 channels, but got 4"),
+        ([RESNET], "--input is missing. Give the shape of one example"),
+        ([RESNET, "--rules", "course2025", "--task", "imagenet"], "no task on 'imagenet'"),
+        ([RESNET, "--rules", "neurips2019", "--task", "imagenet"], "images of imagenet come in many sizes"),
         ([RESNET, "--input", "3x32x32", "--bits", "64"], "weight_bits=64"),
+        ([RESNET, "--input", "3x32x32", "--bits", "half"], "invalid int value: 'half'"),
         ([RESNET, "--input", "3x32x32", "--rules", "course2026"], "did you mean 'course2025'"),
+        ([RESNET, "--task", "patern"], "did you mean 'patterns'"),
+        ([RESNET, "--task", "cifar10", "--input", "3x64x64"], "(3, 64, 64)"),
+        ([], "the following arguments are required: TARGET"),
+        ([RESNET, "--input", "3x32x32", "--size", "3"], "unrecognized arguments: --size 3"),
+        ([RESNET, "--input", "3x32x32", "--tree", "--json"], "not allowed with argument"),
+        ([RESNET, "--input", "3x32x32", "--tree", "--compare", SMALL], "--compare shows two networks, --tree one"),
+        ([RESNET, "--input", "3x32x32", "--bits", "8", "--compare", SMALL], "--compare shows two networks, --bits one"),
+        ([RESNET, "--input", "3x32x32", "--compare", "elsewhere:net"], "cannot import 'elsewhere'"),
+        ([RESNET, "--input", "3x32x32", "--plot", "cost.doc"], "'doc' is not supported"),
+        ([RESNET, "--input", "3x32x32", "--plot", "no_such_folder/cost.svg"], "no_such_folder/cost.svg"),
+        (["no_such_entry.onnx"], "no_such_entry.onnx"),
+        (["entry.onnx", "--input", "3x32x32"], "leave --input out"),
     ],
 )
 def test_errors_are_one_line_and_exit_2(arguments, words, capsys):
@@ -67,11 +186,51 @@ def test_errors_are_one_line_and_exit_2(arguments, words, capsys):
     assert words in captured.err
 
 
-def test_wrong_usage_exits_2(capsys):
-    for arguments in ([], [RESNET], [RESNET, "--input", "3x32x32", "--bits", "half"]):
-        with pytest.raises(SystemExit, match="2"):
-            main(arguments)
-    assert "usage:" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise OSError('disk gone')", "failed with OSError: disk gone"),
+        ("def net(:", "failed with SyntaxError"),
+        ("def net():\n    raise RuntimeError('no weights')", "broken:net failed with RuntimeError: no weights"),
+    ],
+)
+def test_factories_that_fail_are_errors_of_one_line(source, words, tmp_path, capsys, monkeypatch):
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    assert main(["broken:net", "--input", "4"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+
+
+def test_a_file_that_is_no_entry_is_refused(tmp_path, capsys):
+    file = tmp_path / "entry.onnx"
+    file.write_bytes(b"not a network")
+    assert main([str(file)]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert captured.err.startswith("error: ")
+
+
+def test_the_help_teaches(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for word in ("package.module:factory", "entry.onnx", "course2025", "neurips2019", "imagenet", "--compare", "2 if"):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_examples_of_the_help_work(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = re.findall(
+        r"^  python -m micronet_resources\.profile (factorkit.*)$", capsys.readouterr().out, re.MULTILINE
+    )
+    assert len(lines) == 3
+    for line in lines:
+        assert main(line.split()) == 0
 
 
 def test_the_standard_library_profile_is_not_hidden():
@@ -87,6 +246,17 @@ def test_the_standard_library_profile_is_not_hidden():
 
 def test_importing_the_package_imports_nothing_heavy():
     done = run("-c", "import micronet_resources, sys; assert 'torch' not in sys.modules")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_profiler_imports_no_plots_and_no_tables_before_they_are_needed():
+    program = (
+        "import micronet_resources.profile, sys\n"
+        "from torch import nn\n"
+        "print(micronet_resources.profile.profile_model(nn.Linear(2, 2), (2,)))\n"
+        "assert not {'pandas', 'matplotlib', 'onnx', 'onnxruntime'} & sys.modules.keys(), sys.modules.keys()\n"
+    )
+    done = run("-c", program)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,7 +1,7 @@
 """The challenge lab: wrong answers that must lose points, right ones that must not, and the demo's entries.
 
-``solutions/micronet_challenge/entry.pt`` holds the weights of the lab's own network, made by running the lab's
-notebook from the top to the cell that trains.
+``solutions/micronet_challenge/entry.onnx`` is the lab's own network, made by running the lab's notebook from the top
+to the cell that trains.
 """
 
 from pathlib import Path
@@ -9,9 +9,9 @@ from pathlib import Path
 from autograder.proofs import Lab
 
 ROOT = Path(__file__).resolve().parents[3]
-ENTRY = ROOT / "solutions" / "micronet_challenge" / "entry.pt"
+ENTRY = ROOT / "solutions" / "micronet_challenge" / "entry.onnx"
 
-LAB = Lab("micronet_challenge", files={"entry.pt": ENTRY})
+LAB = Lab("micronet_challenge", files={"entry.onnx": ENTRY})
 
 # Exercise 1.
 LAB.mutant(
@@ -61,6 +61,12 @@ LAB.variant(
         return (stored + macs * max(weight_bits, activation_bits) / REFERENCE_MACS) / 32
     """,
 )
+LAB.mutant(
+    "course_score",
+    loses=2,
+    why="takes the references of CIFAR-10",
+    answer="return weight_bits / 32 * params / 5.6e6 + max(weight_bits, activation_bits) / 32 * macs / 2.8e8",
+)
 LAB.variant(
     "course_score",
     why="asks the profiler",
@@ -68,23 +74,23 @@ LAB.variant(
         from types import SimpleNamespace
 
         costs = SimpleNamespace(params=params, macs=macs)
-        return float(score(costs, weight_bits=weight_bits, activation_bits=activation_bits))
+        return float(estimate(costs, task="patterns", weight_bits=weight_bits, activation_bits=activation_bits))
     """,
 )
 
-# Exercise 2. With another network, the weights in entry.pt do not fit and the entry's 12 points are lost as well.
+# Exercise 2. The entry is measured from its file, so a wrong network here costs nothing there.
 SAME_LAYERS = """
         layers = [*dense(3, 12, stride=2), *separable(12, 24), *separable(24, 48, stride=2)]
         for _ in range(3):
             layers += separable(48, 48)
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10)]
 """
-LAB.mutant("build_network", loses=14, why="hands in the baseline", answer="return small_convnet()")
-LAB.mutant("build_network", loses=14, why="has 100 classes", answer="return small_convnet((8, 16), num_classes=100)")
-LAB.mutant("build_network", loses=14, why="returns the class, not a network", answer="return nn.Sequential")
+LAB.mutant("build_network", loses=2, why="hands in the baseline", answer="return small_convnet()")
+LAB.mutant("build_network", loses=2, why="has 100 classes", answer="return small_convnet((8, 16), num_classes=100)")
+LAB.mutant("build_network", loses=2, why="returns the class, not a network", answer="return nn.Sequential")
 LAB.mutant(
     "build_network",
-    loses=14,
+    loses=2,
     why="returns the same network from each call",
     answer="""
         if not hasattr(build_network, "made"):
@@ -94,7 +100,7 @@ LAB.mutant(
 )
 LAB.mutant(
     "build_network",
-    loses=14,
+    loses=2,
     why="drops units in evaluation too",
     answer="""
         class Dropping(nn.Module):
@@ -106,7 +112,7 @@ LAB.mutant(
 )
 LAB.mutant(
     "build_network",
-    loses=14,
+    loses=2,
     why="normalizes with the batch in evaluation too",
     answer="""
         network = small_convnet((8, 16, 32))
@@ -116,7 +122,7 @@ LAB.mutant(
 )
 LAB.mutant(
     "build_network",
-    loses=14,
+    loses=2,
     why="hides its weights from parameters()",
     answer="""
         class Hidden(nn.Sequential):
@@ -183,31 +189,56 @@ LAB.variant(
     """,
 )
 
-# Exercise 4.
-LAB.mutant("entry", loses=12, why="hands in the network untrained", answer="return build_network()")
+# Exercise 4. What other files are worth stands in tests/micronet_resources/test_challenge_lab.py.
 LAB.mutant(
     "entry",
     loses=12,
-    why="loads the weights into another object",
-    answer="""
-        load_entry(build_network(), "entry.pt")
-        return build_network()
-    """,
+    why="exports a new network, untrained",
+    answer="entry.export(build_network(), path, task=data.name)",
 )
 LAB.mutant(
     "entry",
     loses=12,
-    why="returns the weights instead of the network",
-    answer='return torch.load("entry.pt", weights_only=True)',
+    why="exports for another task",
+    answer='entry.export(network, path, task="cifar10")',
+)
+LAB.mutant("entry", loses=12, why="saves the weights only", answer="torch.save(network.state_dict(), path)")
+LAB.mutant(
+    "entry",
+    loses=12,
+    why="forgets the path",
+    answer='entry.export(network, Path(path).with_name("entry.onnx"), task=data.name)',
+)
+LAB.mutant(
+    "entry",
+    loses=12,
+    why="shuffles the weights",
+    answer="""
+        other = deepcopy(network)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.copy_(parameter.flatten().flip(0).view_as(parameter))
+        entry.export(other, path, task=data.name)
+    """,
+)
+for cheat in ("nan-like", "zeros"):
+    LAB.tolerates("entry", cheat, keeps=12, why="the answer writes its file, and only what it returns, nothing, is changed")
+LAB.variant(
+    "entry",
+    why="returns the path, in evaluation mode, with the task's name written out",
+    answer="""
+        return entry.export(network.eval(), str(path), "patterns")
+    """,
 )
 LAB.variant(
     "entry",
-    why="plain torch",
+    why="exports a copy in half precision weights",
     answer="""
-        network = build_network()
-        network.load_state_dict(torch.load("entry.pt", weights_only=True))
-        network.eval()
-        return network
+        network = deepcopy(network)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(parameter.half())
+        entry.export(network, path, task=data.name)
     """,
 )
 

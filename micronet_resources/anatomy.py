@@ -1,0 +1,144 @@
+"""Takes stock of a model before it runs: its modules by name, and every tensor and container that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+__all__ = ["ROOT", "Part", "dissect", "first_tensor", "leaves"]
+
+ROOT = "(model)"
+CONTAINERS = (list, tuple, set, frozenset)
+# Types that hold neither tensors nor modules.
+PLAIN = frozenset([int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size])
+USUAL = frozenset([Tensor, nn.Parameter])
+# What torch's own base class keeps in every module; most of it is empty nearly always.
+STANDARD = frozenset(vars(nn.Module()))
+BOOKKEEPING = tuple(
+    key
+    for key, value in vars(nn.Module()).items()
+    if isinstance(value, (dict, set)) and key not in ("_parameters", "_buffers", "_modules")
+)
+_hooks = itemgetter(*BOOKKEEPING)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Everything inside nested lists, tuples, sets and dictionaries."""
+    pending, seen = [value], set()
+    while pending:
+        item = pending.pop()
+        if not isinstance(item, (*CONTAINERS, dict)):
+            yield item
+        elif id(item) not in seen:
+            seen.add(id(item))
+            pending.extend(reversed(list(item.values() if isinstance(item, dict) else item)))
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return the first tensor of a module's arguments or output, wherever it is nested."""
+    if isinstance(value, Tensor):
+        return value
+    return next((leaf for leaf in leaves(value) if isinstance(leaf, Tensor)), None)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One module of a model.
+
+    Parameters
+    ----------
+    module : nn.Module
+    name : str
+    tensors : list of (str, Tensor)
+        Its own parameters, buffers and tensors in plain attributes.
+    parameters : list of Parameter
+        Those of its own tensors that are parameters, raw ones in lists and dictionaries too.
+    filled, empty : list
+        Names of attributes that are containers with something in them, and the containers that have nothing.
+    """
+
+    module: nn.Module
+    name: str
+    tensors: list[tuple[str, Tensor]] = field(default_factory=list)
+    parameters: list[nn.Parameter] = field(default_factory=list)
+    filled: list[str] = field(default_factory=list)
+    empty: list[Any] = field(default_factory=list)
+
+
+def dissect(model: nn.Module) -> dict[nn.Module, Part]:
+    """Name every module once, depth first, those that are kept in plain lists, dictionaries or attributes too.
+
+    Raises
+    ------
+    ValueError
+        If a module is a TorchScript module or has no weights yet.
+    """
+    parts: dict[nn.Module, Part] = {}
+    _dissect(model, "", parts)
+    return parts
+
+
+def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name or ROOT} is a TorchScript module, whose layers cannot be seen: give the Python module."
+        )
+    attributes = vars(module)
+    part = parts[module] = Part(module, name or ROOT)
+    prefix = f"{name}." if name else ""
+    bookkeeping = _bookkeeping(attributes)
+    if any(bookkeeping):
+        part.filled = [key for key in BOOKKEEPING if attributes.get(key)]
+        part.empty = [container for container in bookkeeping if not container]
+    else:
+        part.empty = list(bookkeeping)
+    tensors, children = part.tensors, dict[str, nn.Module]()
+    for attribute in ("_parameters", "_buffers", "_modules"):
+        held = attributes[attribute]
+        if not held:
+            part.empty.append(held)
+            continue
+        part.filled.append(attribute)
+        if attribute == "_modules":
+            children = {key: child for key, child in held.items() if child is not None}
+        else:
+            own = [(prefix + key, tensor) for key, tensor in held.items() if tensor is not None]
+            tensors += own
+            if attribute == "_parameters":
+                part.parameters = [tensor for _, tensor in own]
+    for attribute, value in attributes.items():
+        kind = type(value)
+        if kind in PLAIN or attribute in STANDARD or (kind is tuple and PLAIN.issuperset(map(type, value))):
+            continue
+        if isinstance(value, (list, set, dict)) and not value:
+            part.empty.append(value)
+        elif isinstance(value, (*CONTAINERS, dict, Tensor, nn.Module)):
+            part.filled.append(attribute)
+            found = list(leaves(value))
+            modules = [leaf for leaf in found if isinstance(leaf, nn.Module)]
+            children |= {f"{attribute}[{i}]": child for i, child in enumerate(modules)}
+            held = [leaf for leaf in found if isinstance(leaf, Tensor)]
+            part.parameters += [tensor for tensor in held if isinstance(tensor, nn.Parameter)]
+            is_alone = isinstance(value, Tensor)
+            tensors += [(prefix + attribute + ("" if is_alone else f"[{i}]"), t) for i, t in enumerate(held)]
+    for _, tensor in tensors:
+        if type(tensor) not in USUAL and is_lazy(tensor):
+            raise ValueError(
+                f"{part.name} ({type(module).__name__}) is lazy and has no weights yet: run one batch first."
+            )
+    for key, child in children.items():
+        if child not in parts:
+            _dissect(child, prefix + key, parts)
+
+
+def _bookkeeping(attributes: dict[str, Any]) -> tuple[Any, ...]:
+    try:
+        return _hooks(attributes)
+    except KeyError:  # a module that an older torch has stored
+        return tuple(attributes[key] for key in BOOKKEEPING if key in attributes)
