@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +26,10 @@ BOOKKEEPING = tuple(
     if isinstance(value, (dict, set)) and key not in ("_parameters", "_buffers", "_modules")
 )
 _hooks = itemgetter(*BOOKKEEPING)
+_own = itemgetter("_parameters", "_buffers", "_modules")
+# Types of modules and of their attributes, where these are settings only. Where the same types are found again, nothing
+# has to be looked at: a network has dozens of layers of a kind.
+_settings: set[tuple[type, ...]] = set()
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -61,14 +65,17 @@ class Part:
         Those of its own tensors that are parameters, raw ones in lists and dictionaries too.
     filled, empty : list
         Names of attributes that are containers with something in them, and the containers that have nothing.
+    has_others : bool
+        Whether parameters stand in plain attributes too.
     """
 
     module: nn.Module
     name: str
-    tensors: list[tuple[str, Tensor]] = field(default_factory=list)
-    parameters: list[nn.Parameter] = field(default_factory=list)
-    filled: list[str] = field(default_factory=list)
-    empty: list[Any] = field(default_factory=list)
+    tensors: list[tuple[str, Tensor]]
+    parameters: list[nn.Parameter]
+    filled: list[str]
+    empty: list[Any]
+    has_others: bool = False
 
 
 def dissect(model: nn.Module) -> dict[nn.Module, Part]:
@@ -90,32 +97,68 @@ def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None
             f"{name or ROOT} is a TorchScript module, whose layers cannot be seen: give the Python module."
         )
     attributes = vars(module)
-    part = parts[module] = Part(module, name or ROOT)
     prefix = f"{name}." if name else ""
+    part = parts[module] = Part(module, name or ROOT, [], [], [], [])
     bookkeeping = _bookkeeping(attributes)
     if any(bookkeeping):
-        part.filled = [key for key in BOOKKEEPING if attributes.get(key)]
-        part.empty = [container for container in bookkeeping if not container]
+        part.filled += [key for key in BOOKKEEPING if attributes.get(key)]
+        part.empty += [container for container in bookkeeping if not container]
     else:
-        part.empty = list(bookkeeping)
-    tensors, children = part.tensors, dict[str, nn.Module]()
-    for attribute in ("_parameters", "_buffers", "_modules"):
-        held = attributes[attribute]
-        if not held:
-            part.empty.append(held)
-            continue
-        part.filled.append(attribute)
-        if attribute == "_modules":
-            children = {key: child for key, child in held.items() if child is not None}
+        part.empty += bookkeeping
+    children = _take_own(part, prefix, attributes)
+    layout = (type(module), *map(type, attributes.values()))
+    if layout not in _settings:
+        found = _take_others(part, prefix, attributes)
+        if found is None:
+            _settings.add(layout)
         else:
-            own = [(prefix + key, tensor) for key, tensor in held.items() if tensor is not None]
-            tensors += own
-            if attribute == "_parameters":
-                part.parameters = [tensor for _, tensor in own]
+            children = {**children, **found}
+    for _, tensor in part.tensors:
+        if type(tensor) not in USUAL and is_lazy(tensor):
+            raise ValueError(
+                f"{part.name} ({type(module).__name__}) is lazy and has no weights yet: run one batch first."
+            )
+    for key, child in children.items():
+        if child is not None and child not in parts:
+            _dissect(child, prefix + key, parts)
+
+
+def _take_own(part: Part, prefix: str, attributes: dict[str, Any]) -> dict[str, nn.Module | None]:
+    """Take the parameters and buffers that a module has registered; return the modules."""
+    parameters, buffers, modules = _own(attributes)
+    if parameters:
+        part.filled.append("_parameters")
+        for key, tensor in parameters.items():
+            if tensor is not None:
+                part.tensors.append((prefix + key, tensor))
+                part.parameters.append(tensor)
+    else:
+        part.empty.append(parameters)
+    if buffers:
+        part.filled.append("_buffers")
+        part.tensors += [(prefix + key, tensor) for key, tensor in buffers.items() if tensor is not None]
+    else:
+        part.empty.append(buffers)
+    if modules:
+        part.filled.append("_modules")
+    else:
+        part.empty.append(modules)
+    return modules
+
+
+def _take_others(part: Part, prefix: str, attributes: dict[str, Any]) -> dict[str, nn.Module] | None:
+    """Take what stands in plain attributes and return the modules; None if all are settings, whatever their values."""
+    children: dict[str, nn.Module] = {}
+    are_settings = True
+    is_torchs = type(part.module).__module__.startswith("torch.nn.modules.")
     for attribute, value in attributes.items():
         kind = type(value)
-        if kind in PLAIN or attribute in STANDARD or (kind is tuple and PLAIN.issuperset(map(type, value))):
+        if kind in PLAIN or attribute in STANDARD:
             continue
+        if kind in (list, tuple) and PLAIN.issuperset(map(type, value)) and (is_torchs or kind is tuple):
+            are_settings &= is_torchs  # torch's own layers keep only numbers there and do not write to their lists
+            continue
+        are_settings = False
         if isinstance(value, (list, set, dict)) and not value:
             part.empty.append(value)
         elif isinstance(value, (*CONTAINERS, dict, Tensor, nn.Module)):
@@ -124,17 +167,12 @@ def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None
             modules = [leaf for leaf in found if isinstance(leaf, nn.Module)]
             children |= {f"{attribute}[{i}]": child for i, child in enumerate(modules)}
             held = [leaf for leaf in found if isinstance(leaf, Tensor)]
-            part.parameters += [tensor for tensor in held if isinstance(tensor, nn.Parameter)]
+            others = [tensor for tensor in held if isinstance(tensor, nn.Parameter)]
+            part.parameters += others
+            part.has_others |= bool(others)
             is_alone = isinstance(value, Tensor)
-            tensors += [(prefix + attribute + ("" if is_alone else f"[{i}]"), t) for i, t in enumerate(held)]
-    for _, tensor in tensors:
-        if type(tensor) not in USUAL and is_lazy(tensor):
-            raise ValueError(
-                f"{part.name} ({type(module).__name__}) is lazy and has no weights yet: run one batch first."
-            )
-    for key, child in children.items():
-        if child not in parts:
-            _dissect(child, prefix + key, parts)
+            part.tensors += [(prefix + attribute + ("" if is_alone else f"[{i}]"), t) for i, t in enumerate(held)]
+    return None if are_settings else children
 
 
 def _bookkeeping(attributes: dict[str, Any]) -> tuple[Any, ...]:

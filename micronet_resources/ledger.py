@@ -8,8 +8,8 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +24,8 @@ META = torch.device("meta")
 # Within it, tensors are made and viewed without passing through the dispatch mode that counts: a microsecond each.
 as_real = torch._C._DisableTorchDispatch
 _empty = torch.empty
+_plain_functions = torch._C.DisableTorchFunction
+_transform_level = torch._C._functorch.maybe_current_level
 # Operators that give the same numbers again, in other places or of another type.
 COPIES = frozenset(
     words("clone contiguous to _to_copy type half float double bfloat16 cuda cpu detach reshape flatten type_as")
@@ -41,15 +43,17 @@ def tensors_in(*values: Any) -> Iterator[Tensor]:
             yield from tensors_in(*value.values())
 
 
-@dataclass(slots=True)
 class Tally:
     """What one module did itself, outside the modules that it called."""
 
-    operations: list[Operation] = field(default_factory=list)
-    given: tuple[Any, ...] = ()
-    output: Any = None
-    calls_modules: bool = False
-    foreign: list[nn.Parameter] = field(default_factory=list)
+    __slots__ = ("calls_modules", "foreign", "given", "operations", "output")
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.given: tuple[Any, ...] = ()
+        self.output: Any = None
+        self.calls_modules = False
+        self.foreign: list[nn.Parameter] = []
 
 
 @dataclass(slots=True, eq=False)
@@ -119,15 +123,16 @@ class Ledger:
         if tally is None:
             tally = self.tallies[module] = Tally()
         tally.given = (*args, *kwargs.values()) if kwargs else args
-        if self.running:
-            self.tallies[self.running[-1]].calls_modules = True
+        running = self.running
+        if running:
+            self.tallies[running[-1]].calls_modules = True
         outer, self.operations = self.operations, tally.operations
-        self.running.append(module)
+        running.append(module)
         try:
             shortcut = self.shortcuts.get(type(module))
             output = NotImplemented
             if shortcut is not None and len(args) == 1 and not (kwargs or _is_changed(module)):
-                with torch._C.DisableTorchFunction():
+                with _plain_functions():
                     if self.is_map(args[0]):
                         output = shortcut(self, module, args[0])
             if output is NotImplemented:
@@ -138,7 +143,7 @@ class Ledger:
                 self.stopped = (error, module, tally.given)
             raise
         finally:
-            self.running.pop()
+            running.pop()
             self.operations = outer
         return output
 
@@ -153,10 +158,10 @@ class Ledger:
         static = id(tensor) in self.statics if tensor.is_meta else id(tensor) not in self.maps
         return static and not (self.written and _storage_key(tensor) in self.written)
 
-    def new(self, shape: Iterable[int], dtype: torch.dtype) -> Tensor:
+    def new(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Make a stand-in for a result that depends on the input."""
         with as_real():
-            return _empty(tuple(shape), dtype=dtype, device=META)
+            return _empty(shape, dtype=dtype, device=META)
 
     def like(self, tensor: Tensor) -> Tensor:
         """Make a stand-in with the same shape, type and strides."""
@@ -281,11 +286,12 @@ class Ledger:
 
 def _is_changed(module: Any) -> bool:
     """Whether a module does more than its class says, or runs inside a transformation such as vmap."""
+    attributes = vars(module)
     return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or "forward" in vars(module)
-        or torch._C._functorch.maybe_current_level() is not None
+        attributes["_forward_hooks"]
+        or attributes["_forward_pre_hooks"]
+        or "forward" in attributes
+        or _transform_level() is not None
     )
 
 

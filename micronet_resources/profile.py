@@ -4,7 +4,8 @@ In Python::
 
     from micronet_resources.profile import profile_model, score
     profile = profile_model(model, (3, 32, 32))
-    score(profile, weight_bits=16, activation_bits=16)
+    score(profile)  # measured from the tensors
+    estimate(profile, weight_bits=16, activation_bits=16)  # what if
 
 On the command line::
 
@@ -13,7 +14,9 @@ On the command line::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +31,7 @@ from micronet_resources.scoring import Score, estimate, score
 __all__ = ["LayerProfile", "ModelProfile", "Score", "UncountedOperatorError", "estimate", "profile_model", "score"]
 
 Shape = tuple[int, ...]
+NOTHING = Tally()  # of a module that did not run
 
 
 def profile_model(
@@ -90,9 +94,29 @@ def profile_model(
         raise ValueError(f"model is a {type(model).__name__}: give an nn.Module, such as nn.Sequential(...).")
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     examples = _examples(input_shape)
+    with _collector_paused():
+        return _count_and_profile(model, examples, rules, task, strict)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python from searching thousands of new records for cycles again and again; they are here to stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _count_and_profile(
+    model: nn.Module, examples: Sequence[Example], rules: str | None, task: str | None, strict: bool
+) -> ModelProfile:
     parts = dissect(model)
     dtype = _floating_type(parts)
-    count = count_forward(model, parts, [Example(e.shape, e.dtype or dtype) for e in examples])
+    examples = [Example(example.shape, example.dtype or dtype) for example in examples]
+    count = count_forward(model, parts, examples)
     uncounted = tuple(count.ledger.uncounted)
     if strict and uncounted:
         raise UncountedOperatorError(
@@ -143,10 +167,16 @@ def _profile(
     tally = ledger.tallies[model]
     registered = _registered(model)
     tallies = ledger.tallies
-    layers = _layers([part for module, part in parts.items() if module in registered or module in tallies], ledger)
+    kept = [part for module, part in parts.items() if module in registered or module in tallies]
+    layers = _layers(kept, ledger)
     params = sum(layer.params for layer in layers)
     notes = [count.note] if count.note else []
-    visible = _elements(p for module in registered for p in module._parameters.values())
+    visible = params
+    if (
+        any(part.has_others or part.module not in registered for part in kept)
+        or any(tally.foreign for tally in tallies.values())
+    ):  # fmt: skip
+        visible = _elements(p for module in registered for p in module._parameters.values())
     if params > visible:
         notes.append(
             f"{params - visible:,} of the parameters stand in plain lists or attributes, where model.parameters() and "
@@ -161,13 +191,13 @@ def _profile(
         params=params,
         layers=layers,
         params_used=_elements(parameter for root in ledger.used.values() for parameter in root.parameters),
-        buffers=_elements(buffer for module in registered for buffer in module._buffers.values()),
+        buffers=_elements(b for module in registered if module._buffers for b in module._buffers.values()),
         uncounted=uncounted,
         notes=tuple(notes),
         rules=rules,
         task=task,
         output_shape=tuple(tally.output.shape[1:]) if isinstance(tally.output, Tensor) else None,
-        tensors={name: root.tensor.detach() for name, root in ledger.used.items() if _is_stored(root)},
+        tensors={name: root.tensor for name, root in ledger.used.items() if _is_stored(root)},
     )
 
 
@@ -200,26 +230,19 @@ def _layers(parts: list[Part], ledger: Ledger) -> tuple[LayerProfile, ...]:
     """One row for each module that owns parameters, computes by itself or is a leaf that ran, in order of running."""
     tallies = ledger.tallies
     order = {module: position for position, module in enumerate(tallies)}
+    last = len(order)
     layers, seen = [], set[int]()
-    for part in sorted(parts, key=lambda part: order.get(part.module, len(order))):
-        tally = tallies.get(part.module)
+    for part in sorted(parts, key=lambda part: order.get(part.module, last)):
+        tally = tallies.get(part.module) or NOTHING
         own = 0
-        for parameter in [*part.parameters, *(tally.foreign if tally else ())]:
+        for parameter in (*part.parameters, *tally.foreign) if tally.foreign else part.parameters:
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 own += parameter.numel()
-        if own or (tally and (tally.operations or not tally.calls_modules)):
-            tally = tally or Tally()
-            layers.append(
-                LayerProfile(
-                    name=part.name,
-                    kind=type(part.module).__name__,
-                    input_shape=_input_shape(tally),
-                    output_shape=_shape(tally.output),
-                    params=own,
-                    operations=tuple(tally.operations),
-                )
-            )
+        if own or tally.operations or not (tally.calls_modules or tally is NOTHING):
+            kind, operations = type(part.module).__name__, tuple(tally.operations)
+            shapes = _input_shape(tally), _shape(tally.output)
+            layers.append(LayerProfile(part.name, kind, *shapes, own, operations))
     return tuple(layers)
 
 

@@ -130,7 +130,7 @@ class ModelProfile(Views):
         """What the values of the tensors tell: encodings, zeros, widths. Measured once, when it is first asked for."""
         from micronet_resources.measuring import measure_tensors
 
-        return measure_tensors(self.layers, self.tensors)
+        return measure_tensors(self.layers, {name: tensor.detach() for name, tensor in self.tensors.items()})
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"buffers": self.buffers, "uncounted": list(self.uncounted)}

@@ -8,6 +8,7 @@ options, and inputs that do not fit, so that torch itself says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -32,6 +33,23 @@ def _per_axis(value: Any, dims: int) -> tuple[int, ...]:
     return tuple(value) if len(value) == dims else (value[0],) * dims
 
 
+@lru_cache(maxsize=4096)  # networks repeat their layers
+def _window_sizes(
+    dims: int, shape: torch.Size, kernel: torch.Size, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[int, ...] | None:
+    """Shape of the result of a convolution; None where torch should say what is wrong."""
+    extra = len(shape) - dims - 1
+    if not 0 <= extra <= 1 or len(kernel) != dims + 2 or shape[extra] != kernel[1] * groups or kernel[0] % groups:
+        return None
+    strides, dilations = _per_axis(stride, dims), _per_axis(dilation, dims)
+    pads = (0,) * dims if padding == "valid" else _per_axis(padding, dims)
+    sizes = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(shape[extra + 1 :], pads, dilations, kernel[2:], strides, strict=True)
+    ]
+    return None if min(sizes) < 1 else (*shape[:extra], kernel[0], *sizes)
+
+
 def _convolution(dims: int) -> Callable[..., Any]:
     name = f"conv{dims}d"
 
@@ -39,26 +57,19 @@ def _convolution(dims: int) -> Callable[..., Any]:
         ledger: Ledger, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
-        if not ledger.is_map(input):
+        dtype = input.dtype
+        if not ledger.is_map(input) or dtype != weight.dtype or dtype.is_complex or padding == "same":
             return NotImplemented
-        shape, kernel = input.shape, weight.shape
-        extra = len(shape) - dims - 1
-        if not 0 <= extra <= 1 or len(kernel) != dims + 2 or shape[extra] != kernel[1] * groups or kernel[0] % groups:
+        kernel = weight.shape
+        options = (tuple(value) if type(value) is list else value for value in (stride, padding, dilation))
+        shape = _window_sizes(dims, input.shape, kernel, *options, groups)
+        if shape is None:
             return NotImplemented
-        if input.dtype != weight.dtype or input.dtype.is_complex or padding == "same":
-            return NotImplemented
-        strides, dilations = _per_axis(stride, dims), _per_axis(dilation, dims)
-        pads = (0,) * dims if padding == "valid" else _per_axis(padding, dims)
-        sizes = [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(shape[extra + 1 :], pads, dilations, kernel[2:], strides, strict=True)
-        ]
-        if min(sizes) < 1:
-            return NotImplemented
-        outputs = (shape[0] if extra else 1) * kernel[0] * prod(sizes)
+        outputs = prod(shape)
         ledger.book_macs(name, "convolution", outputs, outputs * prod(kernel[1:]), ledger.use(weight))
-        ledger.book_bias(outputs, bias)
-        return ledger.new((*shape[:extra], kernel[0], *sizes), input.dtype)
+        if bias is not None:
+            ledger.book_bias(outputs, bias)
+        return ledger.new(shape, dtype)
 
     return rule
 

@@ -77,9 +77,8 @@ from factorkit.quantization import ActivationQuantizer, calibrate, quantize_weig
 from factorkit.training import evaluate, fit, seed_everything
 from micronet_resources import entry
 from micronet_resources.challenge import measure, points
-from micronet_resources.profile import profile_model
+from micronet_resources.profile import estimate, profile_model, score
 from micronet_resources.rules import rule_set
-from micronet_resources.scoring import estimate, score
 
 plots.use_style()
 
@@ -487,8 +486,8 @@ with TemporaryDirectory() as folder:
     practice_data = replace(data.subset(train=1, test=20), test_labels=torch.full((20,), 3))
     got = measure(practice_file, practice_data)
     expected = profile_model(practice_network, data.input_shape)
-    assert got.params == expected.params, f"expected {expected.params} parameters of the given network, got {got.params}"
-    assert got.correct == 20, f"expected the answers of the given network, 20 of 20 correct, got {got.correct}"
+    assert got.params == expected.params, f"expected {expected.params} parameters of this network, got {got.params}"
+    assert got.correct == 20, f"expected the answers of this network, 20 of 20 correct, got {got.correct}"
 public = measure("entry.onnx", data)
 print(
     f"On the public test images: {points(public, 12):.1f} of 12 points. The grader uses other images of the same kind."

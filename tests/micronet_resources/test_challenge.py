@@ -18,9 +18,8 @@ from factorkit.quantization import quantize_weights
 from factorkit.training import evaluate
 from micronet_resources import entry
 from micronet_resources.challenge import MIME_TYPE, Measurement, measure, points
-from micronet_resources.profile import profile_model
+from micronet_resources.profile import estimate, profile_model, score
 from micronet_resources.rules import RULES, rule_set
-from micronet_resources.scoring import estimate, score
 
 
 @pytest.fixture(scope="module")

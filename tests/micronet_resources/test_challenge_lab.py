@@ -20,9 +20,8 @@ from factorkit.quantization import quantize_weights
 from factorkit.training import evaluate
 from micronet_resources import entry
 from micronet_resources.challenge import measure, points
-from micronet_resources.profile import profile_model
+from micronet_resources.profile import estimate, profile_model, score
 from micronet_resources.rules import rule_set
-from micronet_resources.scoring import estimate, score
 
 FOLDER = Path(__file__).resolve().parents[2] / "solutions" / "micronet_challenge"
 LAB = read_source(FOLDER / "micronet_challenge.py")
@@ -139,7 +138,7 @@ MISTAKES = [
         "expected the network's own weights to change in training, got a change of 0.0",
     ),
     ("entry", "pass", "expected write_entry.network, path. to write practice.onnx, got no file"),
-    ("entry", "entry.export(build_network(), path, task=data.name)", "expected 1254 parameters of the given network"),
+    ("entry", "entry.export(build_network(), path, task=data.name)", "expected 1254 parameters of this network"),
     ("entry", "entry.export(network, path, task='cifar10')", "practice.onnx was exported for the task 'cifar10'"),
     ("entry", "torch.save(network.state_dict(), path)", "a file of .* bytes is not an ONNX model"),
 ]

@@ -222,7 +222,9 @@ LAB.mutant(
     """,
 )
 for cheat in ("nan-like", "zeros"):
-    LAB.tolerates("entry", cheat, keeps=12, why="the answer writes its file, and only what it returns, nothing, is changed")
+    LAB.tolerates(
+        "entry", cheat, keeps=12, why="the answer is its file; only what is returned changes, and it is nothing"
+    )
 LAB.variant(
     "entry",
     why="returns the path, in evaluation mode, with the task's name written out",
@@ -244,13 +246,18 @@ LAB.variant(
 
 # What the demo's students hand in; it trains each of them by running the whole notebook.
 ENTRIES = {
-    "strong entry, small maps early": {
+    "strong entry, small maps early and weights of 8 bits": {
         "build_network": """
             layers = [*dense(3, 16, kernel_size=5, stride=2), *separable(16, 32), *separable(32, 48, stride=2)]
             layers += [*separable(48, 48), *separable(48, 48), *separable(48, 64)]
             return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
         """,
         "train_entry": "return fit(network, data, epochs=8, lr=0.03, channels_last=True)",
+        "entry": """
+            narrow = deepcopy(network)
+            quantize_weights(narrow, 8, per_channel=False)
+            entry.export(narrow, path, task=data.name)
+        """,
     },
     "medium entry, separable and wide": {
         "build_network": """
