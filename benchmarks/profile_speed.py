@@ -1,9 +1,9 @@
 """How fast and how right the profiler is beside other counters of multiply-accumulates.
 
-All counters look at the same networks in one process, in turn, for several rounds. A turn is one call to warm up and then
-calls for a tenth of a second, or one that takes longer. The table shows medians of the time of a call over the rounds, how
-many times longer each takes than ``profile_model``, and what each counts beside the true number: convolutions, linear
-layers and attention, biases not counted.
+All counters look at the same networks in one process, in turn, for several rounds. A turn is one call to warm up and
+then calls for a tenth of a second, or one that takes longer. The table shows medians of the time of a call over the
+rounds, how many times longer each takes than ``profile_model``, and what each counts beside the true number:
+convolutions, linear layers and attention, biases not counted.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from micronet_resources import entry
 from micronet_resources.encoding import cheapest
-from micronet_resources.layout import html_table, text_table
+from micronet_resources.reporting.layout import html_table, text_table
 from micronet_resources.rules import Task, rule_set
 from micronet_resources.scoring import score
 

@@ -13,11 +13,11 @@ from typing import NoReturn
 
 from torch import nn
 
-from micronet_resources.comparison import Comparison, compare
 from micronet_resources.profile import profile_model
+from micronet_resources.reporting.comparison import Comparison, compare
+from micronet_resources.reporting.views import Views
 from micronet_resources.rules import RULES, rule_set
 from micronet_resources.scoring import Score, estimate
-from micronet_resources.views import Views
 
 __all__ = ["main"]
 

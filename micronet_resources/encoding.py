@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from micronet_resources.grids import MOST_STEPS, Grid, find_grid
+from micronet_resources.encodings.grids import MOST_STEPS, Grid, find_grid
 
 __all__ = ["Encoding", "cheapest", "find_encodings", "has_only_signs", "operand_bits"]
 

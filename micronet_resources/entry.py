@@ -12,9 +12,9 @@ read and run in a process of its own, with limits on time, memory and files. Eve
 that says what was found, which rule it breaks and what to do.
 """
 
-from micronet_resources.entry_export import export
-from micronet_resources.entry_measuring import Evaluation, evaluate, measure
-from micronet_resources.entry_profile import EntryProfile
+from micronet_resources.entries.exporting import export
+from micronet_resources.entries.measuring import Evaluation, evaluate, measure
+from micronet_resources.entries.records import EntryProfile
 from micronet_resources.onnx_graph.errors import EntryError
 from micronet_resources.onnx_graph.limits import Limits
 

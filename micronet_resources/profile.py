@@ -2,7 +2,7 @@
 
 In Python::
 
-    from micronet_resources.profile import profile_model, score
+    from micronet_resources.profile import estimate, profile_model, score
     profile = profile_model(model, (3, 32, 32))
     score(profile)  # measured from the tensors
     estimate(profile, weight_bits=16, activation_bits=16)  # what if
@@ -22,13 +22,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from micronet_resources.anatomy import Part, dissect, leaves
-from micronet_resources.counting import Count, Example, UncountedOperatorError, count_forward
-from micronet_resources.ledger import Ledger, Root, Tally
-from micronet_resources.report import LayerProfile, ModelProfile
+from micronet_resources.counting.anatomy import Part, dissect, leaves
+from micronet_resources.counting.forward import Count, Example, UncountedOperatorError, count_forward
+from micronet_resources.counting.ledger import Ledger, Root, Tally
+from micronet_resources.report import Comparison, LayerProfile, ModelProfile, compare
 from micronet_resources.scoring import Score, estimate, score
 
-__all__ = ["LayerProfile", "ModelProfile", "Score", "UncountedOperatorError", "estimate", "profile_model", "score"]
+__all__ = [
+    "Comparison",
+    "LayerProfile",
+    "ModelProfile",
+    "Score",
+    "UncountedOperatorError",
+    "compare",
+    "estimate",
+    "profile_model",
+    "score",
+]
 
 Shape = tuple[int, ...]
 NOTHING = Tally()  # of a module that did not run

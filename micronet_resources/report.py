@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from micronet_resources.comparison import Comparison, compare
 from micronet_resources.operations import Operation
+from micronet_resources.reporting.comparison import Comparison, compare
+from micronet_resources.reporting.views import Views
 from micronet_resources.rules import rule_set
-from micronet_resources.views import Views
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from micronet_resources.rule_records import RuleSet, Task, known_names
-from micronet_resources.rule_sets import COURSE_2023, COURSE_2025, NEURIPS_2019
+from micronet_resources.rulebook.records import RuleSet, Task, known_names
+from micronet_resources.rulebook.sets import COURSE_2023, COURSE_2025, NEURIPS_2019
 
 __all__ = ["RULES", "RuleSet", "Task", "rule_set"]
 

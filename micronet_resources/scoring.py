@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from micronet_resources.assumptions import Assumptions, check_declaration
-from micronet_resources.charges import Charge, Work, charge_storage, charge_work, find_narrow, work_left
 from micronet_resources.inventory import Inventory
+from micronet_resources.rulebook.assumptions import Assumptions, check_declaration
+from micronet_resources.rulebook.charges import Charge, Work, charge_storage, charge_work, find_narrow, work_left
+from micronet_resources.rulebook.scores import Score, Term
 from micronet_resources.rules import RuleSet, Task, rule_set
-from micronet_resources.score_records import Score, Term
 
 __all__ = ["Score", "Term", "contributions", "estimate", "score"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from micronet_resources.encoding import Encoding, find_encodings
+from micronet_resources.encoding import find_encodings, has_only_signs, operand_bits
 from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
 from micronet_resources.onnx_graph.activation_bits import input_bits
 from micronet_resources.onnx_graph.constants import to_root_layout
@@ -153,23 +153,14 @@ def _measure_node(
         tensor = stored.get(operation.weight)
         yield MeasuredOperation(
             operation=replace(operation, weight=tensor and tensor.name),
-            weight_bits=_width(tensor.encodings) if tensor else FULL,
+            weight_bits=operand_bits(tensor.encodings) if tensor else FULL,
             input_bits=max((widths[index, place] for place in maps), default=FULL),
-            signs_only=_has_signs(tensor.encodings) if tensor else False,
+            signs_only=has_only_signs(tensor.encodings) if tensor else False,
             live_outputs=left.live_outputs,
             live_macs=left.live_macs * operation.macs // macs if operation.macs else 0,
             nonzero_macs=left.nonzero_macs * operation.macs // macs if operation.macs else 0,
             folded=index in (folding.biases if operation.kind == "bias" else folding.normalizations),
         )
-
-
-def _width(encodings: Iterable[Encoding]) -> int:
-    """Of the narrowest factors that give the same products; a tensor of zeros multiplies nothing."""
-    return min(encoding.operand_bits for encoding in encodings)
-
-
-def _has_signs(encodings: Iterable[Encoding]) -> bool:
-    return any(encoding.values == "grid" and encoding.bits == 1 for encoding in encodings)
 
 
 def _layer(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from micronet_resources.encoding import Encoding, cheapest, find_encodings, has_only_signs, operand_bits
-from micronet_resources.grids import find_grid
+from micronet_resources.encodings.grids import find_grid
 
 FLOATS = (np.float16, np.float32, np.float64)
 

@@ -21,10 +21,10 @@ from factorkit.layers import DepthwiseSeparableConv2d
 from factorkit.models import resnet18_cifar, small_convnet
 from factorkit.quantization import ActivationQuantizer, quantize_weights
 from factorkit.torchvision_import import import_torchvision
-from micronet_resources import entry_export
+from micronet_resources.entries import exporting
+from micronet_resources.entries.measuring import run
+from micronet_resources.entries.records import pack, unpack
 from micronet_resources.entry import EntryError, Evaluation, Limits, evaluate, export, measure
-from micronet_resources.entry_measuring import run
-from micronet_resources.entry_profile import pack, unpack
 from micronet_resources.profile import profile_model
 from micronet_resources.references import PATTERNS_CORRECT, reference_path
 from micronet_resources.rules import rule_set
@@ -411,14 +411,14 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 
 def test_an_export_that_is_wrong_is_noticed(tmp_path, monkeypatch):
     """Whatever goes wrong in the exporter, the scores tell."""
-    tidy = entry_export._tidy
+    tidy = exporting._tidy
 
     def spoil(proto):
         tidy(proto)
         weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "0.weight")
         weight.raw_data = bytes(np.frombuffer(weight.raw_data, np.float32) * np.float32(1.5))
 
-    monkeypatch.setattr(entry_export, "_tidy", spoil)
+    monkeypatch.setattr(exporting, "_tidy", spoil)
     model = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(EntryError, match="other scores than the model"):
         export(model, tmp_path / "entry.onnx")
@@ -446,10 +446,10 @@ def measure_here(data):
     """Without a process of its own, for speed."""
     from dataclasses import asdict
 
-    from micronet_resources import entry_tasks
+    from micronet_resources.entries import tasks
     from micronet_resources.entry import EntryProfile
 
-    record = entry_tasks.measure(data, rules=None, task=None, limits=asdict(Limits()), report=None)
+    record = tasks.measure(data, rules=None, task=None, limits=asdict(Limits()), report=None)
     layers, inventory = unpack(record)
     assert pack(layers, inventory) == {name: record[name] for name in ("layers", "tensors", "operations")}
     return EntryProfile("entry", tuple(record["input_shape"]), layers, inventory, record["rules"], record["task"])

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from factorkit.quantization import ActivationQuantizer
+from micronet_resources.entries.guard import GuardedWorker
 from micronet_resources.entry import EntryError, Limits, export
-from micronet_resources.entry_guard import GuardedWorker
 
 SECONDS = float(os.environ.get("FACTORKIT_FUZZ_SECONDS", 60))
 SLOWEST = 20  # seconds that one mutant may take; most take a few milliseconds

@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from micronet_resources import entry_guard, entry_measuring
+from micronet_resources.entries import guard, measuring
+from micronet_resources.entries.guard import GuardedWorker
 from micronet_resources.entry import EntryError, Limits, evaluate, measure
-from micronet_resources.entry_guard import GuardedWorker
 from micronet_resources.references import reference_path
 
-REPOSITORY = Path(entry_guard.__file__).resolve().parents[1]
+REPOSITORY = Path(guard.__file__).resolve().parents[2]
 IMAGES = np.random.default_rng(0).normal(size=(6, 3, 32, 32)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 3, 4, 5])
 LAST_DIMENSIONS = [3, 32, 32]
@@ -350,23 +350,23 @@ def worker_script(tmp_path, monkeypatch, text):
     """Let guarded processes run another script."""
     script = tmp_path / "worker.py"
     script.write_text(textwrap.dedent(text))
-    monkeypatch.setattr(entry_guard, "SCRIPT", script)
+    monkeypatch.setattr(guard, "SCRIPT", script)
 
 
 TASK = """
     import os, runpy, sys
     sys.path.append({repository!r})
-    from micronet_resources import entry_tasks
+    from micronet_resources.entries import tasks
     def task(data, report):
         {body}
-    entry_tasks.TASKS["task"] = task
+    tasks.TASKS["task"] = task
     runpy.run_path({script!r}, run_name="__main__")
 """
 
 
 def in_worker(tmp_path, monkeypatch, body, **settings):
     """Run one line inside a guarded process."""
-    script = str(Path(entry_guard.__file__).with_name("entry_worker.py"))
+    script = str(Path(guard.__file__).with_name("worker.py"))
     worker_script(tmp_path, monkeypatch, TASK.format(repository=str(REPOSITORY), script=script, body=body))
     with GuardedWorker(**{"memory": 2 * 2**30, "processor_seconds": 30, **settings}) as worker:
         return worker.ask({"do": "task"}, [b""], seconds=30)
@@ -437,7 +437,7 @@ def test_the_process_finds_nothing_and_writes_nothing(tmp_path, monkeypatch):
 
 def test_the_process_needs_no_torch(tmp_path, monkeypatch):
     """It starts in a fraction of a second, and what it does not import cannot be attacked."""
-    body = f"entry_tasks.measure({PLAIN!r}, rules=None, task=None, limits={{}}, report=None)"
+    body = f"tasks.measure({PLAIN!r}, rules=None, task=None, limits={{}}, report=None)"
     assert in_worker(tmp_path, monkeypatch, body + "; return 'torch' in sys.modules") is False
 
 
@@ -469,7 +469,7 @@ def test_the_labels_never_reach_the_process(monkeypatch):
 
 def test_many_images_are_sent_in_parts(monkeypatch):
     whole, told = evaluate(PLAIN, IMAGES, LABELS), []
-    monkeypatch.setattr(entry_measuring, "CHUNK", 2 * IMAGES[0].nbytes)
+    monkeypatch.setattr(measuring, "CHUNK", 2 * IMAGES[0].nbytes)
     monkeypatch.setattr(GuardedWorker, "ask", lambda *a, ask=GuardedWorker.ask, **k: told.append(a[2]) or ask(*a, **k))
     assert evaluate(PLAIN, IMAGES, LABELS) == whole
     assert [len(images) for _, images in told] == [2 * IMAGES[0].nbytes] * 3
@@ -488,7 +488,7 @@ def test_one_worker_outlives_refusals():
 
 def test_onnx_is_given_bytes_never_a_path():
     """A path would let a file name other files beside it."""
-    for module in ("entry_tasks", "entry_guard", "entry_measuring", "entry_export"):
-        text = (REPOSITORY / "micronet_resources" / f"{module}.py").read_text(encoding="utf-8")
+    for module in ("tasks", "guard", "measuring", "exporting"):
+        text = (REPOSITORY / "micronet_resources" / "entries" / f"{module}.py").read_text(encoding="utf-8")
         assert "onnx.load" not in text
     assert onnx.load_model_from_string(PLAIN).graph.name == "entry"

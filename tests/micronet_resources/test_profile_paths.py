@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from micronet_resources import counting
+from micronet_resources.counting import forward
 from micronet_resources.profile import profile_model
 
 
@@ -159,7 +159,7 @@ def kinds(profile):
 def test_shape_rules_and_operators_count_the_same(name, monkeypatch):
     model, shape, expected = CASES[name]
     by_rules = profile_model(model, shape)
-    monkeypatch.setattr(counting, "SHAPE_RULES", {})
+    monkeypatch.setattr(forward, "SHAPE_RULES", {})
     by_operators = profile_model(model, shape)
     assert kinds(by_rules) == kinds(by_operators) == expected
     assert by_rules.notes == by_operators.notes == ()
@@ -171,7 +171,7 @@ def test_the_rules_were_really_taken(monkeypatch):
     def forbidden(*_):
         raise AssertionError("torch's operator library was asked")
 
-    monkeypatch.setattr(counting.OperatorMode, "__torch_dispatch__", forbidden)
+    monkeypatch.setattr(forward.OperatorMode, "__torch_dispatch__", forbidden)
     assert profile_model(CASES["self attention"][0], (7, 8)).macs == 1792 + 784
     with pytest.raises(ValueError, match="operator library was asked"):
         profile_model(CASES["glu"][0], (4, 4))

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from factorkit.models import resnet18_cifar, small_convnet
-from micronet_resources.columns import COLUMNS
-from micronet_resources.comparison import compare
-from micronet_resources.layout import WIDTH, Table, html_table, shapes_text, text_table
 from micronet_resources.profile import profile_model, score
 from micronet_resources.report import ModelProfile
+from micronet_resources.reporting.columns import COLUMNS
+from micronet_resources.reporting.comparison import compare
+from micronet_resources.reporting.layout import WIDTH, Table, html_table, shapes_text, text_table
 
 IMAGE = (3, 32, 32)
 SUMS = [name for name, column in COLUMNS.items() if column.is_sum and not column.is_measured]

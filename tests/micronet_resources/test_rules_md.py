@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from factorkit.models import resnet18_cifar, small_convnet
 from micronet_resources import rules as rules_module
-from micronet_resources.assumptions import Assumptions
-from micronet_resources.charges import Charge, charge_work
 from micronet_resources.encoding import Encoding
 from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
 from micronet_resources.operations import Operation
 from micronet_resources.profile import profile_model
+from micronet_resources.rulebook.assumptions import Assumptions
+from micronet_resources.rulebook.charges import Charge, charge_work
 from micronet_resources.rules import RULES, rule_set
 from micronet_resources.scoring import estimate, score
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from micronet_resources.arithmetic import book_normalization, book_reduction, book_window
-from micronet_resources.elementwise_rules import ELEMENTWISE_RULES
-from micronet_resources.ledger import Ledger
-from micronet_resources.operator_costs import REDUCTIONS
-from micronet_resources.product_rules import PRODUCT_RULES
+from micronet_resources.counting.arithmetic import book_normalization, book_reduction, book_window
+from micronet_resources.counting.elementwise_rules import ELEMENTWISE_RULES
+from micronet_resources.counting.ledger import Ledger
+from micronet_resources.counting.operator_costs import REDUCTIONS
+from micronet_resources.counting.product_rules import PRODUCT_RULES
 
 __all__ = ["SHAPE_RULES"]
 

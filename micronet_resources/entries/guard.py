@@ -25,7 +25,7 @@ from micronet_resources.onnx_graph.errors import EntryError
 
 __all__ = ["GuardedWorker", "read_entry"]
 
-SCRIPT = Path(__file__).with_name("entry_worker.py")
+SCRIPT = Path(__file__).with_name("worker.py")
 LONGEST_REPLY = 64 * 2**20  # bytes
 WAITING_REPLIES = 4  # a process that floods its answers has to wait
 

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from factorkit.plots import PALETTE
-from micronet_resources.columns import COLUMNS, NO_SCORE
-from micronet_resources.layout import shorten
+from micronet_resources.reporting.columns import COLUMNS, NO_SCORE
+from micronet_resources.reporting.layout import shorten
 
 if TYPE_CHECKING:
-    from micronet_resources.comparison import Comparison
-    from micronet_resources.views import Views
+    from micronet_resources.reporting.comparison import Comparison
+    from micronet_resources.reporting.views import Views
 
 __all__ = ["plot_comparison", "plot_layers"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from micronet_resources.arithmetic import (
+from micronet_resources.counting.arithmetic import (
     book_added,
     book_attention,
     book_bilinear,
@@ -24,8 +24,15 @@ from micronet_resources.arithmetic import (
     book_sum,
     book_window,
 )
-from micronet_resources.ledger import Ledger, tensors_in
-from micronet_resources.operator_costs import ACTIVATIONS, ELEMENTWISE, FREE, INTERPOLATIONS, REDUCTIONS, is_uncounted
+from micronet_resources.counting.ledger import Ledger, tensors_in
+from micronet_resources.counting.operator_costs import (
+    ACTIVATIONS,
+    ELEMENTWISE,
+    FREE,
+    INTERPOLATIONS,
+    REDUCTIONS,
+    is_uncounted,
+)
 
 __all__ = ["OPERATORS", "OperatorMode"]
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from micronet_resources.operations import KINDS, MAC_KINDS
-from micronet_resources.rule_records import RuleSet, Task
+from micronet_resources.rulebook.records import RuleSet, Task
 
 __all__ = ["COURSE_2023", "COURSE_2025", "NEURIPS_2019"]
 

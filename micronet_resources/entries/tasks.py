@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from micronet_resources.entry_profile import pack
+from micronet_resources.entries.records import pack
 from micronet_resources.onnx_graph.admission import admit
 from micronet_resources.onnx_graph.errors import EntryError
 from micronet_resources.onnx_graph.graph import Graph, read_graph
 from micronet_resources.onnx_graph.hidden import refuse_hidden_work
 from micronet_resources.onnx_graph.inventory import take_inventory
 from micronet_resources.onnx_graph.limits import Limits
-from micronet_resources.rule_records import Task
+from micronet_resources.rulebook.records import Task
 from micronet_resources.rules import RULES, rule_set
 
 __all__ = ["TASKS"]

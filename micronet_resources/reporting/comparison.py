@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from micronet_resources.columns import COLUMNS
-from micronet_resources.layout import Table
-from micronet_resources.views import Views
+from micronet_resources.reporting.columns import COLUMNS
+from micronet_resources.reporting.layout import Table
+from micronet_resources.reporting.views import Views
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +149,7 @@ class Comparison:
 
     def plot(self, ax: Axes | None = None, by: str = "macs") -> Axes:
         """Draw a pair of bars per layer; the arguments are those of :meth:`ModelProfile.plot`."""
-        from micronet_resources.plotting import plot_comparison
+        from micronet_resources.reporting.plotting import plot_comparison
 
         return plot_comparison(self, ax, by)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from micronet_resources.layout import shapes_text
+from micronet_resources.reporting.layout import shapes_text
 
 __all__ = ["COLUMNS", "NO_SCORE", "Column", "choose_columns"]
 
@@ -21,7 +21,7 @@ class Column:
     write : callable
         From a value to the text in its cell.
     align : str
-        As in :class:`micronet_resources.layout.Table`.
+        As in :class:`micronet_resources.reporting.layout.Table`.
     is_sum : bool
         Whether its values add up to a total.
     is_measured : bool

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from micronet_resources.ledger import Ledger
-from micronet_resources.shape_rules import SHAPE_RULES
+from micronet_resources.counting.ledger import Ledger
+from micronet_resources.counting.shape_rules import SHAPE_RULES
 
 __all__ = ["module_rules"]
 

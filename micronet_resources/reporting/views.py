@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from micronet_resources.columns import COLUMNS, choose_columns
-from micronet_resources.layout import Table, shapes_text, text_table
 from micronet_resources.operations import KINDS, Operation
+from micronet_resources.reporting.columns import COLUMNS, choose_columns
+from micronet_resources.reporting.layout import Table, shapes_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +158,7 @@ class Views:
 
     def tree(self, depth: int | None = None) -> str:
         """Return nested modules with the sums of what they contain; ``depth`` says how deep to unfold them."""
-        from micronet_resources.tree import draw_tree
+        from micronet_resources.reporting.tree import draw_tree
 
         return draw_tree(self, depth)
 
@@ -180,7 +180,7 @@ class Views:
         ValueError
             If ``by`` is none of these, a score is asked for without rules, or nothing costs anything.
         """
-        from micronet_resources.plotting import plot_layers
+        from micronet_resources.reporting.plotting import plot_layers
 
         return plot_layers(self, ax, by)
 
@@ -206,7 +206,7 @@ class Views:
         """What each layer adds to the score; None if there is no score."""
         if self._scored is None or isinstance(self._scored, str):
             return None
-        from micronet_resources.attribution import layer_scores
+        from micronet_resources.reporting.attribution import layer_scores
 
         return layer_scores(self)
 
@@ -216,7 +216,7 @@ class Views:
         names += ("multiplications", "additions", "products")
         records = [{name: getattr(layer, name) for name in names} for layer in self.layers]
         if measured:
-            from micronet_resources.attribution import layer_bits
+            from micronet_resources.reporting.attribution import layer_bits
 
             for record, (weight_bits, input_bits) in zip(records, layer_bits(self), strict=True):
                 record |= {"weight_bits": weight_bits, "input_bits": input_bits, "bits": (weight_bits, input_bits)}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from micronet_resources.arithmetic import book_attention, book_reduction
-from micronet_resources.ledger import Ledger
-from micronet_resources.operator_costs import REDUCTIONS
+from micronet_resources.counting.arithmetic import book_attention, book_reduction
+from micronet_resources.counting.ledger import Ledger
+from micronet_resources.counting.operator_costs import REDUCTIONS
 
 __all__ = ["PRODUCT_RULES"]
 

@@ -1,7 +1,7 @@
 """The guarded process in which entries are read and run, seen from inside.
 
-It is started by :mod:`micronet_resources.entry_guard` as a script, limits itself before it reads anything, and answers
-each question with one line of JSON on a descriptor of its own, because a runtime may print to standard output.
+It is started by :mod:`micronet_resources.entries.guard` as a script, limits itself before it reads anything, and
+answers each question with one line of JSON on a descriptor of its own, because a runtime may print to standard output.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def _limit_myself(memory: int, processor_seconds: int) -> None:
 
 
 def _answer(question: dict[str, Any], blobs: list[bytes], reply: Reply) -> None:
-    from micronet_resources import entry_tasks
+    from micronet_resources.entries import tasks
     from micronet_resources.onnx_graph.errors import EntryError
 
     def report(done: int, total: int) -> None:
         reply({"done": done, "total": total})
 
     try:
-        result = entry_tasks.TASKS[question.pop("do")](*blobs, **question, report=report)
+        result = tasks.TASKS[question.pop("do")](*blobs, **question, report=report)
     except EntryError as error:
         reply({"refused": str(error)})
     except MemoryError:
@@ -67,7 +67,7 @@ def main() -> None:
     os.dup2(2, 1)
     _limit_myself(**json.loads(sys.argv[1]))
     # At the end of the path: what is installed beside the interpreter goes first.
-    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
 
     def reply(message: dict[str, Any]) -> None:
         replies.write(json.dumps(message) + "\n")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from micronet_resources.columns import COLUMNS
-from micronet_resources.layout import text_table
+from micronet_resources.reporting.columns import COLUMNS
+from micronet_resources.reporting.layout import text_table
 
 if TYPE_CHECKING:
-    from micronet_resources.views import Views
+    from micronet_resources.reporting.views import Views
 
 __all__ = ["draw_tree"]
 

@@ -11,7 +11,7 @@ from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTen
 from micronet_resources.onnx_graph.errors import EntryError
 from micronet_resources.operations import Operation
 from micronet_resources.report import LayerProfile
-from micronet_resources.views import Views
+from micronet_resources.reporting.views import Views
 
 __all__ = ["EntryProfile", "pack", "unpack"]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from micronet_resources.anatomy import Part, first_tensor
-from micronet_resources.borrowing import borrowed, random_state_kept
-from micronet_resources.ledger import META, Ledger
-from micronet_resources.modes import ShapeMode, ValueMode
-from micronet_resources.module_rules import module_rules
-from micronet_resources.operators import OperatorMode
-from micronet_resources.shape_rules import SHAPE_RULES
+from micronet_resources.counting.anatomy import Part, first_tensor
+from micronet_resources.counting.borrowing import borrowed, random_state_kept
+from micronet_resources.counting.ledger import META, Ledger
+from micronet_resources.counting.modes import ShapeMode, ValueMode
+from micronet_resources.counting.module_rules import module_rules
+from micronet_resources.counting.operators import OperatorMode
+from micronet_resources.counting.shape_rules import SHAPE_RULES
 
 __all__ = ["Count", "Example", "UncountedOperatorError", "count_forward"]
 

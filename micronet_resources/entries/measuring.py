@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from micronet_resources.entry_guard import GuardedWorker, read_entry
-from micronet_resources.entry_profile import EntryProfile, unpack
+from micronet_resources.entries.guard import GuardedWorker, read_entry
+from micronet_resources.entries.records import EntryProfile, unpack
 from micronet_resources.onnx_graph.errors import EntryError
 from micronet_resources.onnx_graph.limits import Limits
 from micronet_resources.rules import rule_set

@@ -10,7 +10,7 @@ from micronet_resources.rules import rule_set
 from micronet_resources.scoring import contributions
 
 if TYPE_CHECKING:
-    from micronet_resources.views import Views
+    from micronet_resources.reporting.views import Views
 
 __all__ = ["layer_bits", "layer_scores"]
 

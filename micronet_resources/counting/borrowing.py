@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from micronet_resources.anatomy import Part
+from micronet_resources.counting.anatomy import Part
 
 __all__ = ["borrowed", "random_state_kept"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from micronet_resources.encoding import cheapest
 from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
 from micronet_resources.operations import MAC_KINDS, Operation
-from micronet_resources.rule_records import RuleSet
+from micronet_resources.rulebook.records import RuleSet
 
 __all__ = ["Charge", "Work", "charge_storage", "charge_work", "find_narrow", "work_left"]
 

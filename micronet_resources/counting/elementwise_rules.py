@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from micronet_resources.arithmetic import book_product, book_sum
-from micronet_resources.ledger import Ledger, as_real, tensors_in
-from micronet_resources.operator_costs import ACTIVATIONS, words
+from micronet_resources.counting.arithmetic import book_product, book_sum
+from micronet_resources.counting.ledger import Ledger, as_real, tensors_in
+from micronet_resources.counting.operator_costs import ACTIVATIONS, words
 
 __all__ = ["ELEMENTWISE_RULES"]
 

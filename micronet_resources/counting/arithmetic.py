@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from micronet_resources.ledger import Ledger
+from micronet_resources.counting.ledger import Ledger
 
 __all__ = [
     "book_added",

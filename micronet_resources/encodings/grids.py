@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from micronet_resources.grid_search import search_scales
+from micronet_resources.encodings.grid_search import search_scales
 
 __all__ = ["MOST_STEPS", "Grid", "LevelCode", "find_grid"]
 

@@ -17,9 +17,9 @@ import onnx
 import torch
 from torch import nn
 
-from micronet_resources.anatomy import dissect
-from micronet_resources.borrowing import borrowed, random_state_kept
-from micronet_resources.entry_measuring import measure, run
+from micronet_resources.counting.anatomy import dissect
+from micronet_resources.counting.borrowing import borrowed, random_state_kept
+from micronet_resources.entries.measuring import measure, run
 from micronet_resources.onnx_graph.errors import EntryError
 from micronet_resources.onnx_graph.limits import Limits
 from micronet_resources.rules import rule_set

@@ -6,8 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from micronet_resources.layout import html_table
-from micronet_resources.rule_records import RuleSet, Task
+from micronet_resources.reporting.layout import html_table
+from micronet_resources.rulebook.records import RuleSet, Task
 
 __all__ = ["Score", "Term"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from micronet_resources.charges import Charge, Work, arithmetic_left, has_weight
 from micronet_resources.operations import Operation
-from micronet_resources.rule_records import RuleSet
+from micronet_resources.rulebook.charges import Charge, Work, arithmetic_left, has_weight
+from micronet_resources.rulebook.records import RuleSet
 
 __all__ = ["Assumptions", "check_declaration"]
 

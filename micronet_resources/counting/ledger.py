@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from micronet_resources.counting.operator_costs import words
 from micronet_resources.operations import Operation
-from micronet_resources.operator_costs import words
 
 __all__ = ["Ledger", "Root", "Tally", "as_real", "tensors_in"]
 

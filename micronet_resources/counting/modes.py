@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from micronet_resources.ledger import Ledger, as_real, tensors_in
+from micronet_resources.counting.ledger import Ledger, as_real, tensors_in
+from micronet_resources.counting.operator_costs import words
 from micronet_resources.operations import KINDS
-from micronet_resources.operator_costs import words
 
 __all__ = ["ShapeMode", "ValueMode"]
 

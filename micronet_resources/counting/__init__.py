@@ -1,0 +1,1 @@
+"""Follows a forward pass and counts its arithmetic."""

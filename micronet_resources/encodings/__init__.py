@@ -1,0 +1,1 @@
+"""How grids are found in the values of a tensor."""

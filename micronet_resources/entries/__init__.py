@@ -1,0 +1,1 @@
+"""Entries of the challenge: writing, measuring and running one ONNX file, in a guarded process."""
