@@ -33,8 +33,7 @@ def score(
     rules : str, optional
         Name of a rule set.
     task : str, optional
-        Data set whose references are used; by default that of the subject, if it was made for these rules, or else
-        that of the rules.
+        Data set whose references are used; by default that of the subject, if it names one, or else that of the rules.
     weight_bits, activation_bits : int, optional
         What you believe the widths to be. They never change the score: they are only checked.
     pruned_structured, pruned_unstructured : float, optional
@@ -65,7 +64,7 @@ def score(
     Score 0.0253 under course2025 on cifar10 (measured; lower is better)
       storage       0.0006 = (27,000 x 4/32 + 32/32 for tables and scales) / 5,600,000
       operations    0.0247 = (27,648,000 x 8/32) / 280,000,000
-      Of 27,000 stored elements, 27,000 are left without pruned filters, 27,000 of them not zero: p_s = 0, p_u = 0.
+      Stored elements: 27,000, of which 0 in pruned filters (p_s = 0) and 0 single zeros (p_u = 0).
     """
     declared = {
         "weight_bits": weight_bits,
@@ -75,9 +74,7 @@ def score(
     }
     check_declaration(**{name: value for name, value in declared.items() if value is not None})
     chosen = rule_set(rules)
-    if task is None and getattr(subject, "rules", rules) in (rules, None):
-        task = getattr(subject, "task", None)
-    target = chosen.task(task)
+    target = chosen.task(task or getattr(subject, "task", None))
     _refuse_uncounted(subject)
     _refuse_misfit(subject, target)
     inventory = subject if isinstance(subject, Inventory) else getattr(subject, "inventory", None)
@@ -121,7 +118,7 @@ def estimate(
     rules : str, optional
         Name of a rule set.
     task : str, optional
-        Data set whose references are used; by default that of the rules.
+        Data set whose references are used; by default that of ``costs``, if it names one, or else that of the rules.
     weight_bits, activation_bits : int, optional
         :math:`q_w` and :math:`q_a`, from 1 to 32.
     pruned_structured, pruned_unstructured : float, optional
@@ -148,8 +145,13 @@ def estimate(
     """
     assumptions = Assumptions(weight_bits, activation_bits, pruned_structured, pruned_unstructured)
     chosen = rule_set(rules)
-    target = chosen.task(task)
+    target = chosen.task(task or getattr(costs, "task", None))
     _refuse_uncounted(costs)
+    if not hasattr(costs, "params"):
+        raise ValueError(
+            f"estimate() needs the counts of a network, and a {type(costs).__name__} has none: pass what "
+            "profile_model() returns."
+        )
     storage = assumptions.storage(costs, chosen)
     works = assumptions.works(costs, chosen)
     free = assumptions.is_free(chosen)
@@ -214,8 +216,8 @@ def _remaining(inventory: Inventory) -> str:
     params = inventory.params
     p_s, p_u = ((params - live) / max(params, 1), (live - nonzero) / max(params, 1))
     return (
-        f"Of {params:,} stored elements, {live:,} are left without pruned filters, {nonzero:,} of them not zero: "
-        f"p_s = {p_s:.4g}, p_u = {p_u:.4g}."
+        f"Stored elements: {params:,}, of which {params - live:,} in pruned filters (p_s = {p_s:.4g}) and "
+        f"{live - nonzero:,} single zeros (p_u = {p_u:.4g})."
     )
 
 

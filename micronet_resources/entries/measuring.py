@@ -67,7 +67,8 @@ def measure(
         An ONNX file, such as :func:`~micronet_resources.entry.export` writes.
     rules, task : str, optional
         Names of a rule set and of a task: the profile shows its score under them, and input and output must fit the
-        task. By default those that the file was exported for, if it names some. Who grades gives both.
+        task. By default those that the file was exported for, if it names some; rules alone keep its task. Who grades
+        gives both.
     limits : Limits, optional
         How large an entry may be; those of a challenge entry by default.
     seconds : float, optional

@@ -30,11 +30,14 @@ def measure(
     """Profile an entry, as plain data."""
     graph = _read(data, limits)
     notes = []
+    named = graph.metadata.get("micronet.task")
     if rules is None:
-        rules, task = (graph.metadata.get(f"micronet.{name}") for name in ("rules", "task"))
+        rules, task = graph.metadata.get("micronet.rules"), named
         if rules not in RULES or task not in RULES[rules].tasks:
             rules = task = None
             notes.append("the file names no task that is known here; give rules and task to see its score")
+    elif task is None and named in rule_set(rules).tasks:
+        task = named
     if rules is not None:
         _check_task(graph, rule_set(rules).task(task))
     return {

@@ -459,3 +459,11 @@ def measure_here(data):
 def test_records_that_are_none_are_refused(record):
     with pytest.raises(EntryError, match="nonsense"):
         unpack(record)
+
+
+@pytest.mark.parametrize("rules", ["course2023", "neurips2019"])
+def test_rules_alone_keep_the_task_of_the_file(rules):
+    data = Path(reference_path("patterns")).read_bytes()
+    profile = measure(data, rules=rules)
+    assert (profile.rules, profile.task) == (rules, "patterns")
+    assert score(measure(data), rules).task.data == "patterns"

@@ -510,7 +510,9 @@ def test_an_estimate_without_assumptions_is_an_upper_bound(network):
     for rules in RULES:
         measured, assumed = score(network, rules), estimate(network, rules)
         slack = len(network.tensors) * 64 / 32 / assumed.task.reference_params
-        assert measured.parameter_term <= assumed.parameter_term + slack
+        # Who loses the free 16 bits by a narrow feature map stores everything at its own width, up to twice as much.
+        forfeited = 2 if any("own width" in note for note in measured.notes) else 1
+        assert measured.parameter_term <= forfeited * assumed.parameter_term + slack
         if rules == "course2025":
             assert measured.operation_term <= assumed.operation_term + 1e-12
 
@@ -531,8 +533,7 @@ def test_the_score_explains_itself_line_by_line():
         " / 72,954",
         "  multiplications    0.0002 = (14,400 x 8/32) / 19,760,384",
         "  additions          0.0007 = (14,240 x 32/32) / 19,760,384",
-        "  Of 1,000 stored elements, 950 are left without pruned filters, 500 of them not zero: "
-        "p_s = 0.05, p_u = 0.45.",
+        "  Stored elements: 1,000, of which 50 in pruned filters (p_s = 0.05) and 450 single zeros (p_u = 0.45).",
         "  Everything counts at its own width, because weight is stored in 4 bits, below 16.",
     ]
 
@@ -623,4 +624,4 @@ def test_the_task_of_an_entry_is_taken_from_it():
     entry = SimpleNamespace(inventory=inventory(), rules="course2025", task="patterns")
     assert score(entry).task.data == "patterns"
     assert score(entry, "course2025", "cifar10").task.data == "cifar10"
-    assert score(entry, "course2023").task.data == "cifar10"
+    assert score(entry, "course2023").task.data == "patterns"
