@@ -65,6 +65,25 @@ class Leaderboard:
     entries: tuple[Entry, ...]
     absent: tuple[Absent, ...]
 
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """The place of each entry, or None below the required accuracy.
+
+        Entries with the same score and the same number of correct answers share a place, and the next one is as many
+        places further down.
+        """
+        places: list[int | None] = []
+        for number, entry in enumerate(self.entries):
+            before = self.entries[number - 1] if number else None
+            tied = before is not None and (before.score, before.correct) == (entry.score, entry.correct)
+            places.append((places[-1] if tied else number + 1) if entry.qualified else None)
+        return tuple(places)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as dictionaries and lists, each entry with its place."""
+        entries = [{"place": place, **asdict(entry)} for place, entry in zip(self.places, self.entries, strict=True)]
+        return {**asdict(self), "entries": entries}
+
 
 def leaderboard(course: Course, lab: str) -> Leaderboard:
     """Rank the graded entries of a lab.
@@ -90,7 +109,7 @@ def write_leaderboards(course: Course, lab: str | None = None) -> list[Leaderboa
     boards = [board for board in boards if board.entries or board.lab == lab]
     path = course.grading / "leaderboard.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(board) for board in boards], indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps([board.to_dict() for board in boards], indent=1) + "\n", encoding="utf-8")
     return [board for board in boards if lab in (None, board.lab)]
 
 

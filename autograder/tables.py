@@ -133,12 +133,11 @@ def leaderboard_table(board: Leaderboard) -> Table:
     for title in ("accuracy", "score", "parameters", "bits each", "live MACs"):
         table.add_column(title, justify="right")
     table.add_column("")
-    for place, entry in enumerate(board.entries, 1):
+    for place, entry in zip(board.places, board.entries, strict=True):
         remark = "" if entry.qualified else f"below {entry.threshold_percent} %"
         bits = entry.stored_bits / max(entry.params, 1)
         costs = (f"{entry.score:.4f}", f"{entry.params:,}", f"{bits:.1f}", f"{entry.live_macs:,}")
-        rank = str(place) if entry.qualified else "–"
-        table.add_row(rank, entry.student, f"{100 * entry.accuracy:.2f} %", *costs, Text(remark, "yellow"))
+        table.add_row(str(place or "–"), entry.student, f"{100 * entry.accuracy:.2f} %", *costs, Text(remark, "yellow"))
     return table
 
 

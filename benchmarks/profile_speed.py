@@ -18,7 +18,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from math import prod
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -123,11 +122,6 @@ def measure(networks: list[str], rounds: int) -> list[dict[str, object]]:
     return records
 
 
-def geometric_mean(values: list[float]) -> float:
-    """The n-th root of the product of n numbers."""
-    return prod(value ** (1 / len(values)) for value in values)
-
-
 def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,7 +136,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     records = measure(options.networks or list(NETWORKS), options.rounds)
     ratios = [record["ratio"] for record in records if record["counter"] != OURS]
-    mean, least = geometric_mean(ratios), min(ratios)
+    mean, least = statistics.geometric_mean(ratios), min(ratios)
     if options.json:
         print(json.dumps({"records": records, "geometric_mean": mean, "least_ratio": least}, indent=2))
         return

@@ -8,6 +8,7 @@ inference, and :func:`calibrate` chooses its scale from examples.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ["ActivationQuantizer", "calibrate", "quantize_weights"]
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 REFINEMENTS = 20  # the error stops falling after a few
+NOTABLE_SHARE = 0.01  # of negative values in front of a quantizer without a sign
 
 
 class _RoundStraightThrough(torch.autograd.Function):
@@ -125,12 +127,18 @@ def calibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     model : nn.Module
         Its scales are changed, everything else is left as found.
     batches : iterable of torch.Tensor
-        Inputs of the model, such as a few hundred training images.
+        Inputs of the model, such as ``[images]`` with a few hundred normalized training images.
 
     Raises
     ------
     ValueError
-        If the model has no quantizer, or if one of them was not reached or met a value that is not finite.
+        If ``batches`` is a single tensor or holds images of 8-bit integers; if the model has no quantizer, or if one of
+        them was not reached or met a value that is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If more than 1 % of the values that enter a quantizer without a sign are negative, for it makes them zero.
 
     Examples
     --------
@@ -142,7 +150,13 @@ def calibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     quantizers = {module: name for name, module in model.named_modules() if isinstance(module, ActivationQuantizer)}
     if not quantizers:
         raise ValueError(f"{type(model).__name__} has no ActivationQuantizer: there is nothing to calibrate.")
+    if isinstance(batches, torch.Tensor):
+        raise ValueError(
+            f"batches is one tensor of shape {tuple(batches.shape)}: give a list of batches of normalized images, "
+            "as calibrate(model, [images])."
+        )
     scales: dict[nn.Module, float] = {}
+    counts: dict[nn.Module, tuple[int, int]] = {}  # of the values that entered: how many are negative, and all
 
     def observe(quantizer: ActivationQuantizer, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         ends = args[0].aminmax()
@@ -150,6 +164,8 @@ def calibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
         if quantizer.signed:
             needed = max(needed, ends.min.item() / quantizer.lowest)
         scales[quantizer] = max(scales.get(quantizer, 0.0), needed)
+        negative, seen = counts.get(quantizer, (0, 0))
+        counts[quantizer] = (negative + int((args[0] < 0).sum()), seen + args[0].numel())
         if not (math.isfinite(ends.min.item()) and math.isfinite(ends.max.item())):
             raise ValueError(f"{quantizers[quantizer] or 'the quantizer'} met a value that is not finite.")
         return args[0]
@@ -159,6 +175,11 @@ def calibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     try:
         model.eval()
         for batch in batches:
+            if isinstance(batch, torch.Tensor) and batch.dtype == torch.uint8:
+                raise ValueError(
+                    "a batch holds whole numbers from 0 to 255 (torch.uint8): give a list of batches of normalized "
+                    "images, as [data.normalize(data.train_images[:256])]."
+                )
             model(batch)
     finally:
         for hook in hooks:
@@ -169,6 +190,14 @@ def calibrate(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     if missed:
         raise ValueError(f"{', '.join(missed)} met no example: give batches that the forward pass sends through them.")
     for quantizer, scale in scales.items():
+        negative, seen = counts[quantizer]
+        if not quantizer.signed and negative > NOTABLE_SHARE * seen:
+            name = quantizers[quantizer] or "the quantizer"
+            warnings.warn(
+                f"{name} clips every negative value: use signed=True ({negative / seen:.0%} of its input is negative).",
+                UserWarning,
+                stacklevel=3,  # calibrate is wrapped by torch.no_grad
+            )
         if scale > 0:
             quantizer.scale.fill_(scale)
 

@@ -168,7 +168,7 @@ def measure(path: str | os.PathLike[str], data: ImageData, *, rules: str = "cour
 def points(measurement: Measurement, maximum: float) -> float:
     """Points for an entry, on the scale that its task publishes.
 
-    Below the accuracy threshold, points grow in proportion to the accuracy from the task's floor, up to the share that
+    Below the accuracy threshold, points rise linearly with the accuracy from the task's floor, up to the share that
     reaching the threshold is worth. At the threshold and above, the rest is given by score, in proportion to its
     logarithm, from the start score to the target score.
 

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(record if estimated is None else record | {"score": estimated.to_dict()}, indent=2))
         return 0
     print(profile.tree() if options.tree else shown)
-    score = profile._scored if options.tree and estimated is None else estimated
+    score = profile.measured_score if options.tree and estimated is None else estimated
     if score is not None:
         print(f"\n{score}")
     return 0
@@ -123,8 +123,8 @@ def _profile(target: str, options: argparse.Namespace) -> Views:
         profile = _measure_entry(target, options)
     else:
         profile = profile_model(_build(target), _shapes(options), rules=options.rules, task=options.task)
-    if options.bits is None and options.rules is not None and isinstance(profile._scored, str):
-        raise ValueError(profile._scored)
+    if options.bits is None and options.rules is not None and isinstance(profile.measured_score, str):
+        raise ValueError(profile.measured_score)
     return profile
 
 
@@ -144,7 +144,7 @@ def _estimate(profile: Views, options: argparse.Namespace) -> Score:
 def _save_plot(shown: Views | Comparison, path: str) -> None:
     import matplotlib.pyplot as plt
 
-    costs = shown.costs if isinstance(shown, Comparison) else ("score",) if shown._scores else ()
+    costs = shown.costs if isinstance(shown, Comparison) else ("score",) if shown.layer_scores else ()
     figure = shown.plot(by="score" if "score" in costs else "macs").figure
     try:
         figure.savefig(path)

@@ -6,6 +6,7 @@ The profile of a model and the measurement of an entry both give an :class:`Inve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from micronet_resources.encoding import Encoding
 from micronet_resources.operations import Operation
@@ -88,13 +89,7 @@ class Inventory:
     @property
     def params(self) -> int:
         """Elements of all stored tensors, live or not."""
-        total = 0
-        for tensor in self.tensors:
-            elements = 1
-            for size in tensor.shape:
-                elements *= size
-            total += elements
-        return total
+        return sum(prod(tensor.shape) for tensor in self.tensors)
 
     @property
     def macs(self) -> int:

@@ -15,6 +15,7 @@ On the command line::
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from micronet_resources.counting.anatomy import Part, dissect, leaves
+from micronet_resources.counting.anatomy import Part, dissect
 from micronet_resources.counting.forward import Count, Example, UncountedOperatorError, count_forward
-from micronet_resources.counting.ledger import Ledger, Root, Tally
+from micronet_resources.counting.layers import elements, layer_profiles, registered_modules
+from micronet_resources.counting.provenance import Root
 from micronet_resources.report import Comparison, LayerProfile, ModelProfile, compare
 from micronet_resources.scoring import Score, estimate, score
 
@@ -41,7 +43,9 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
-NOTHING = Tally()  # of a module that did not run
+# A model is lent out while it is counted, and settings of torch and Python that all threads share are changed. The lock
+# can be taken again by a model that profiles a part of itself while it runs.
+COUNTING = threading.RLock()
 
 
 def profile_model(
@@ -64,7 +68,9 @@ def profile_model(
     Parameters
     ----------
     model : nn.Module
-        Left exactly as found: mode, weights, buffers, gradients, hooks, random state.
+        Left exactly as found: mode, weights, buffers, gradients, hooks, random state. Of plain attributes, numbers,
+        lists, dictionaries, sets, deques, tensors and NumPy arrays are put back; what else the forward pass changes
+        inside other objects stays changed.
     input_shape : sequence of int, or sequence of shapes
         Shape of one example without the batch dimension, such as ``(3, 32, 32)``; for several inputs, one shape each.
         For an input that is not floating point, such as token ids, an example tensor without the batch dimension
@@ -89,7 +95,7 @@ def profile_model(
     Notes
     -----
     Where the forward pass needs values (``if x.sum() > 0``), a copy of the model runs for real on the CPU, on one
-    random example, and the profile says so in its notes.
+    random example, and the profile says so in its notes. Only one profile is made at a time, whatever the threads.
 
     Examples
     --------
@@ -104,7 +110,7 @@ def profile_model(
         raise ValueError(f"model is a {type(model).__name__}: give an nn.Module, such as nn.Sequential(...).")
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     examples = _examples(input_shape)
-    with _collector_paused():
+    with COUNTING, _collector_paused():
         return _count_and_profile(model, examples, rules, task, strict)
 
 
@@ -175,10 +181,10 @@ def _profile(
 ) -> ModelProfile:
     ledger = count.ledger
     tally = ledger.tallies[model]
-    registered = _registered(model)
+    registered = registered_modules(model)
     tallies = ledger.tallies
     kept = [part for module, part in parts.items() if module in registered or module in tallies]
-    layers = _layers(kept, ledger)
+    layers = layer_profiles(kept, ledger)
     params = sum(layer.params for layer in layers)
     notes = [count.note] if count.note else []
     visible = params
@@ -186,7 +192,7 @@ def _profile(
         any(part.has_others or part.module not in registered for part in kept)
         or any(tally.foreign for tally in tallies.values())
     ):  # fmt: skip
-        visible = _elements(p for module in registered for p in module._parameters.values())
+        visible = elements(p for module in registered for p in module._parameters.values())
     if params > visible:
         notes.append(
             f"{params - visible:,} of the parameters stand in plain lists or attributes, where model.parameters() and "
@@ -200,8 +206,8 @@ def _profile(
         input_shape=shapes if len(shapes) > 1 else shapes[0],
         params=params,
         layers=layers,
-        params_used=_elements(parameter for root in ledger.used.values() for parameter in root.parameters),
-        buffers=_elements(b for module in registered if module._buffers for b in module._buffers.values()),
+        params_used=elements(parameter for root in ledger.used.values() for parameter in root.parameters),
+        buffers=elements(b for module in registered if module._buffers for b in module._buffers.values()),
         uncounted=uncounted,
         notes=tuple(notes),
         rules=rules,
@@ -209,17 +215,6 @@ def _profile(
         output_shape=tuple(tally.output.shape[1:]) if isinstance(tally.output, Tensor) else None,
         tensors={name: root.tensor for name, root in ledger.used.items() if _is_stored(root)},
     )
-
-
-def _registered(model: nn.Module) -> set[nn.Module]:
-    """What ``model.modules()`` gives."""
-    found, pending = {model}, [model]
-    for module in pending:
-        for child in module._modules.values():
-            if child is not None and child not in found:
-                found.add(child)
-                pending.append(child)
-    return found
 
 
 def _is_stored(root: Root) -> bool:
@@ -230,42 +225,6 @@ def _is_stored(root: Root) -> bool:
     if tensor.numel() < 2 or tensor.is_meta or tensor.layout is not torch.strided:
         return tensor.numel() > 1
     return not bool((tensor == tensor.flatten()[0]).all())
-
-
-def _elements(tensors: Any) -> int:
-    return sum({id(tensor): tensor.numel() for tensor in tensors if tensor is not None}.values())
-
-
-def _layers(parts: list[Part], ledger: Ledger) -> tuple[LayerProfile, ...]:
-    """One row for each module that owns parameters, computes by itself or is a leaf that ran, in order of running."""
-    tallies = ledger.tallies
-    order = {module: position for position, module in enumerate(tallies)}
-    last = len(order)
-    layers, seen = [], set[int]()
-    for part in sorted(parts, key=lambda part: order.get(part.module, last)):
-        tally = tallies.get(part.module) or NOTHING
-        own = 0
-        for parameter in (*part.parameters, *tally.foreign) if tally.foreign else part.parameters:
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                own += parameter.numel()
-        if own or tally.operations or not (tally.calls_modules or tally is NOTHING):
-            kind, operations = type(part.module).__name__, tuple(tally.operations)
-            shapes = _input_shape(tally), _shape(tally.output)
-            layers.append(LayerProfile(part.name, kind, *shapes, own, operations))
-    return tuple(layers)
-
-
-def _input_shape(tally: Tally) -> Shape | tuple[Shape, ...] | None:
-    if len(tally.given) == 1 and isinstance(tally.given[0], Tensor):
-        return tuple(tally.given[0].shape[1:])
-    shapes = tuple(tuple(leaf.shape[1:]) for leaf in leaves(tally.given) if isinstance(leaf, Tensor))
-    return (shapes if len(shapes) > 1 else shapes[0]) if shapes else None
-
-
-def _shape(value: Any) -> Shape | None:
-    tensor = value if isinstance(value, Tensor) else next((x for x in leaves(value) if isinstance(x, Tensor)), None)
-    return None if tensor is None else tuple(tensor.shape[1:])
 
 
 if __name__ == "__main__":

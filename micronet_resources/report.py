@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "LayerProfile", "ModelProfile", "compare"]
 
 Shape = tuple[int, ...]
+Version = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class ModelProfile(Views):
     output_shape : tuple of int or None
         Of one example, if the network returns a single tensor; a score is refused if it does not fit the task.
     tensors : mapping of str to Tensor
-        The network's parameters and buffers, from which its encodings are measured.
+        The network's own parameters and buffers, no copies, from which its encodings are measured.
 
     Raises
     ------
@@ -118,19 +119,47 @@ class ModelProfile(Views):
     task: str | None = field(default=None, kw_only=True)
     output_shape: Shape | None = field(default=None, kw_only=True)
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
+    # What tells whether the tensors still have the values of the time when the profile was made.
+    versions: Mapping[str, Version] | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rules is not None:
             rule_set(self.rules).task(self.task)
         elif self.task is not None:
             raise ValueError(f"task={self.task!r} needs rules, such as rules='course2025'.")
+        if self.versions is None:
+            object.__setattr__(self, "versions", {name: _version(tensor) for name, tensor in self.tensors.items()})
 
     @cached_property
     def inventory(self) -> Inventory:
-        """What the values of the tensors tell: encodings, zeros, widths. Measured once, when it is first asked for."""
+        """What the values of the tensors tell: encodings, zeros, widths.
+
+        Measured once, when it is first asked for, on the network's own tensors.
+
+        Raises
+        ------
+        ValueError
+            If one was trained, pruned or moved since the profile was made. A change through ``tensor.data`` that keeps
+            its place in memory cannot be seen: measure before it, or write under ``torch.no_grad()``.
+        """
         from micronet_resources.measuring import measure_tensors
 
+        changed = [name for name, tensor in self.tensors.items() if _version(tensor) != self.versions[name]]
+        if changed:
+            raise ValueError(
+                f"{changed[0]} has changed since this profile of {self.model} was made, and so have "
+                f"{len(changed) - 1} other tensors: profile the model again. To keep a profile from before a change, "
+                "ask for its inventory or its score before it."
+            )
         return measure_tensors(self.layers, {name: tensor.detach() for name, tensor in self.tensors.items()})
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"buffers": self.buffers, "uncounted": list(self.uncounted)}
+
+
+def _version(tensor: torch.Tensor) -> Version:
+    """Count of what was written into a tensor, and where it lies; None where torch does not keep track."""
+    try:
+        return (None if tensor.is_inference() else tensor._version), tensor.data_ptr()
+    except RuntimeError:  # sparse tensors lie in no single place
+        return tensor._version, None

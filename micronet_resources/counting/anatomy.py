@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -14,7 +16,7 @@ from torch.nn.parameter import is_lazy
 __all__ = ["ROOT", "Part", "dissect", "first_tensor", "leaves"]
 
 ROOT = "(model)"
-CONTAINERS = (list, tuple, set, frozenset)
+CONTAINERS = (list, tuple, set, frozenset, deque)
 # Types that hold neither tensors nor modules.
 PLAIN = frozenset([int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size])
 USUAL = frozenset([Tensor, nn.Parameter])
@@ -27,9 +29,21 @@ BOOKKEEPING = tuple(
 )
 _hooks = itemgetter(*BOOKKEEPING)
 _own = itemgetter("_parameters", "_buffers", "_modules")
-# Types of modules and of their attributes, where these are settings only. Where the same types are found again, nothing
-# has to be looked at: a network has dozens of layers of a kind.
-_settings: set[tuple[type, ...]] = set()
+# Where torch's own layers keep numbers and names, and write nothing: everything else in a layer may be a user's.
+TORCH_SEQUENCES = frozenset(
+    [
+        "kernel_size",
+        "stride",
+        "padding",
+        "output_padding",
+        "dilation",
+        "normalized_shape",
+        "output_size",
+        "_reversed_padding_repeated_twice",
+        "_all_weights",
+        "_flat_weights_names",
+    ]
+)
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -87,11 +101,16 @@ def dissect(model: nn.Module) -> dict[nn.Module, Part]:
         If a module is a TorchScript module or has no weights yet.
     """
     parts: dict[nn.Module, Part] = {}
-    _dissect(model, "", parts)
+    _dissect(model, "", parts, set())
     return parts
 
 
-def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None:
+def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part], settings: set[tuple[str | type, ...]]) -> None:
+    """Take a module and those in it.
+
+    ``settings`` are types of modules with names and types of their attributes, where these are settings only. Where the
+    same are found again, nothing has to be looked at: a network has dozens of layers of a kind.
+    """
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError(
             f"{name or ROOT} is a TorchScript module, whose layers cannot be seen: give the Python module."
@@ -106,11 +125,11 @@ def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None
     else:
         part.empty += bookkeeping
     children = _take_own(part, prefix, attributes)
-    layout = (type(module), *map(type, attributes.values()))
-    if layout not in _settings:
+    layout = (type(module), *attributes, *map(type, attributes.values()))
+    if layout not in settings:
         found = _take_others(part, prefix, attributes)
         if found is None:
-            _settings.add(layout)
+            settings.add(layout)
         else:
             children = {**children, **found}
     for _, tensor in part.tensors:
@@ -120,7 +139,7 @@ def _dissect(module: nn.Module, name: str, parts: dict[nn.Module, Part]) -> None
             )
     for key, child in children.items():
         if child is not None and child not in parts:
-            _dissect(child, prefix + key, parts)
+            _dissect(child, prefix + key, parts, settings)
 
 
 def _take_own(part: Part, prefix: str, attributes: dict[str, Any]) -> dict[str, nn.Module | None]:
@@ -155,13 +174,15 @@ def _take_others(part: Part, prefix: str, attributes: dict[str, Any]) -> dict[st
         kind = type(value)
         if kind in PLAIN or attribute in STANDARD:
             continue
-        if kind in (list, tuple) and PLAIN.issuperset(map(type, value)) and (is_torchs or kind is tuple):
-            are_settings &= is_torchs  # torch's own layers keep only numbers there and do not write to their lists
+        is_sequence = kind in (list, tuple)
+        if is_sequence and is_torchs and attribute in TORCH_SEQUENCES and PLAIN.issuperset(map(type, leaves(value))):
             continue
         are_settings = False
-        if isinstance(value, (list, set, dict)) and not value:
+        if kind is tuple and PLAIN.issuperset(map(type, value)):
+            continue
+        if isinstance(value, (list, set, dict, deque)) and not value:
             part.empty.append(value)
-        elif isinstance(value, (*CONTAINERS, dict, Tensor, nn.Module)):
+        elif isinstance(value, (*CONTAINERS, dict, Tensor, nn.Module, np.ndarray)):
             part.filled.append(attribute)
             found = list(leaves(value))
             modules = [leaf for leaf in found if isinstance(leaf, nn.Module)]

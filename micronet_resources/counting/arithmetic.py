@@ -22,15 +22,18 @@ __all__ = [
 ]
 
 
-def book_sum(ledger: Ledger, name: str, outputs: int, left: Any, right: Any) -> None:
-    """Book a sum or difference: of two feature maps, of a map and a parameter, or of a map and a constant."""
+def book_sum(ledger: Ledger, name: str, outputs: int, left: Any, right: Any, *, each: int = 1) -> None:
+    """Book a sum or difference: of two feature maps, of a map and a parameter, or of a map and a constant.
+
+    ``each`` is the number of additions for each result: two for complex numbers.
+    """
     factors = [value for value in (left, right) if isinstance(value, Tensor)]
     static = [tensor for tensor in factors if ledger.is_static(tensor)]
     if len(factors) == 2 and not static:
         kind = "residual" if min(left.numel(), right.numel()) > 1 else "elementwise"
-        ledger.book(name, kind, outputs, 0, outputs)
+        ledger.book(name, kind, outputs, 0, each * outputs)
     else:
-        _book_constant(ledger, name, outputs, static)
+        _book_constant(ledger, name, outputs, static, each)
 
 
 def book_added(ledger: Ledger, added: Any, outputs: int) -> None:
@@ -41,18 +44,24 @@ def book_added(ledger: Ledger, added: Any, outputs: int) -> None:
         ledger.book("add", "residual" if added.numel() > 1 else "elementwise", outputs, 0, outputs)
 
 
-def _book_constant(ledger: Ledger, name: str, outputs: int, static: list[Tensor]) -> None:
+def _book_constant(ledger: Ledger, name: str, outputs: int, static: list[Tensor], each: int = 1) -> None:
     used = ledger.use(static[0]) if static else None
     is_bias = used is not None and static[0].numel() > 1 and ledger.used[used].is_registered
-    ledger.book(name, "bias" if is_bias else "elementwise", outputs, 0, outputs, used)
+    ledger.book(name, "bias" if is_bias else "elementwise", outputs, 0, each * outputs, used)
 
 
-def book_product(ledger: Ledger, name: str, outputs: int, left: Any, right: Any) -> None:
-    """Book a product or quotient; with a number or a tensor of one element it only scales."""
+def book_product(
+    ledger: Ledger, name: str, outputs: int, left: Any, right: Any, *, each: tuple[int, int] = (1, 0)
+) -> None:
+    """Book a product or quotient; with a number or a tensor of one element it only scales.
+
+    ``each`` is the number of multiplications and additions for each result: four and two for complex numbers.
+    """
     factors = [value for value in (left, right) if isinstance(value, Tensor)]
     used = [ledger.use(tensor) for tensor in factors]
     is_product = len(factors) == 2 and min(left.numel(), right.numel()) > 1
-    ledger.book(name, "product" if is_product else "elementwise", outputs, outputs, 0, next(filter(None, used), None))
+    kind, weight = "product" if is_product else "elementwise", next(filter(None, used), None)
+    ledger.book(name, kind, outputs, each[0] * outputs, each[1] * outputs, weight)
 
 
 def book_normalization(
@@ -87,7 +96,7 @@ def book_attention(ledger: Ledger, name: str, query: Sequence[int], key: Sequenc
 
 
 def book_bilinear(ledger: Ledger, name: str, rows: int, weight: Tensor) -> None:
-    """Book a bilinear form: each output has a matrix, first times the right vector, then times the left one."""
+    """Book a bilinear form: each output has a matrix, first times the left vector, then times the right one."""
     outputs, left, right = weight.shape
     macs = rows * outputs * right * (left + 1)
     ledger.book_macs(name, "linear", rows * outputs * (right + 1), macs, ledger.use(weight))

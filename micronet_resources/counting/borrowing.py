@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from micronet_resources.counting.anatomy import Part
 
 __all__ = ["borrowed", "random_state_kept"]
 
+COPIED = (Tensor, dict, list, tuple, set, frozenset, deque, np.ndarray)
 FLAT = frozenset(["_parameters", "_buffers", "_modules"])
 
 
@@ -70,11 +72,16 @@ def _copied(value: Any, made: dict[int, Any], copies: dict[int, Any] | None) -> 
     if isinstance(value, dict):
         made[id(value)] = new = value.copy()
         for key, item in new.items():
-            if isinstance(item, (Tensor, dict, list, tuple, set, frozenset)):
+            if isinstance(item, COPIED):
                 new[key] = _copied(item, made, copies)
     elif type(value) is list:
         made[id(value)] = new = []
         new.extend(_copied(item, made, copies) for item in value)
+    elif type(value) is deque:
+        made[id(value)] = new = deque(maxlen=value.maxlen)
+        new.extend(_copied(item, made, copies) for item in value)
+    elif type(value) is np.ndarray:
+        made[id(value)] = new = value.copy()
     elif type(value) in (tuple, set, frozenset):
         new = type(value)(_copied(item, made, copies) for item in value)
     else:
@@ -89,11 +96,14 @@ def _tensor_copy(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Give Python, NumPy and torch (CPU) back their random states afterwards."""
+    """Give Python, NumPy and torch, on the CPU and on GPUs in use, back their random states afterwards."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_rng_state(cpu)
+        if gpus is not None:
+            torch.cuda.set_rng_state_all(gpus)

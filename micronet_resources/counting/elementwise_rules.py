@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from micronet_resources.counting.arithmetic import book_product, book_sum
-from micronet_resources.counting.ledger import Ledger, as_real, tensors_in
+from micronet_resources.counting.ledger import Ledger
 from micronet_resources.counting.operator_costs import ACTIVATIONS, words
+from micronet_resources.counting.tensors import as_real, tensors_in
 
 __all__ = ["ELEMENTWISE_RULES"]
 
@@ -42,6 +43,8 @@ def _activation(name: str) -> Callable[..., Any]:
 
 def _in_place(rule: Callable[..., Any]) -> Callable[..., Any]:
     def in_place(ledger: Ledger, input: Tensor, *options: Any, **named: Any) -> Any:
+        if not ledger.is_map(input):  # from here on it depends on the network's input: the operator mode notes that
+            return NotImplemented
         out = rule(ledger, input, *options, **named)
         return input if isinstance(out, Tensor) and out.shape == input.shape else out
 
@@ -84,7 +87,7 @@ def _result(ledger: Ledger, input: Any, other: Any) -> Tensor | None:
         if not ledger.is_map(input):
             return None
     if isinstance(other, Tensor):
-        if input.dtype != other.dtype:
+        if input.dtype != other.dtype or input.dtype.is_complex:
             return None
         if input.shape != other.shape:
             if input.numel() < other.numel():
@@ -102,7 +105,7 @@ def _result(ledger: Ledger, input: Any, other: Any) -> Tensor | None:
 
 def _sum(name: str) -> Callable[..., Any]:
     def rule(ledger: Ledger, input: Any, other: Any, *, alpha: Any = 1) -> Any:
-        out = _result(ledger, input, other)
+        out = _result(ledger, input, other) if alpha == 1 else None
         if out is None:
             return NotImplemented
         book_sum(ledger, name, out.numel(), input, other)

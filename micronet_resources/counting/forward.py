@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from micronet_resources.counting.anatomy import Part, first_tensor
 from micronet_resources.counting.borrowing import borrowed, random_state_kept
-from micronet_resources.counting.ledger import META, Ledger
+from micronet_resources.counting.ledger import Ledger
 from micronet_resources.counting.modes import ShapeMode, ValueMode
 from micronet_resources.counting.module_rules import module_rules
 from micronet_resources.counting.operators import OperatorMode
 from micronet_resources.counting.shape_rules import SHAPE_RULES
+from micronet_resources.counting.tensors import META
 
 __all__ = ["Count", "Example", "UncountedOperatorError", "count_forward"]
 

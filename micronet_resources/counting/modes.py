@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from micronet_resources.counting.ledger import Ledger, as_real, tensors_in
+from micronet_resources.counting.ledger import Ledger
 from micronet_resources.counting.operator_costs import words
+from micronet_resources.counting.tensors import MAKERS, as_real, tensors_in
 from micronet_resources.operations import KINDS
 
 __all__ = ["ShapeMode", "ValueMode"]
@@ -27,12 +28,6 @@ READERS = frozenset(
     + [getattr(Tensor, name) for name in words("dim size numel nelement ndimension stride is_contiguous element_size")]
     + [getattr(Tensor, name) for name in words("is_floating_point is_complex __len__ storage_offset is_inference")]
     + [torch.is_tensor, torch.numel, torch.is_floating_point, torch.is_complex]
-)
-# They use only the shape and type of their first argument, so what they make does not depend on the input.
-MAKERS = frozenset(
-    words(
-        "zeros_like ones_like empty_like full_like new_zeros new_ones new_full new_empty new_tensor new_empty_strided"
-    )
 )
 # They need values that a stand-in does not have.
 VALUE_READERS = frozenset(
@@ -90,10 +85,13 @@ class ShapeMode(TorchFunctionMode):
         """Book a function and return a stand-in for its result."""
         rule = self.rules.get(func)
         if rule is not None and _in_transform() is None:
+            ledger = self.ledger
+            booked = len(ledger.operations)
             try:
-                out = rule(self.ledger, *args, **kwargs)
-            except TypeError:  # an option that the rule does not have
+                out = rule(ledger, *args, **kwargs)
+            except TypeError:  # an option that the rule does not have: torch's operators are booked in its place
                 out = NotImplemented
+                del ledger.operations[booked:]
             if out is not NotImplemented:
                 return out
         inputs = list(tensors_in(args, kwargs))
@@ -117,7 +115,7 @@ class ShapeMode(TorchFunctionMode):
         try:
             out = func(*given, **options)
         except Exception as error:
-            if name in VALUE_READERS:
+            if name in VALUE_READERS or isinstance(error, NotImplementedError):
                 self.needs_values = error
             raise
         finally:
@@ -142,7 +140,9 @@ class ShapeMode(TorchFunctionMode):
         if len({tensor.is_meta for tensor in inputs}) > 1:
             args, kwargs = self.ledger.stand_ins(args), self.ledger.stand_ins(kwargs)
             inputs = list(tensors_in(args, kwargs))
-        target = kwargs.get("out", args[0] if args and _writes(name) else None)
+        target = _renormalized(func, args, kwargs)
+        if target is None:
+            target = kwargs.get("out", args[0] if args and _writes(name) else None)
         with as_real():
             if name == "__set__":
                 self.attributes.append((func.__self__, args[0], func.__self__.__get__(args[0])))  # type: ignore[attr-defined]
@@ -153,9 +153,9 @@ class ShapeMode(TorchFunctionMode):
                 given, options = _exchanged((args, kwargs), target, alias)
                 out = func(*given, **options)
                 out = target if out is alias else out
+                self.ledger.rewrite(target, inputs)
         if any(True for _ in tensors_in(out)):
-            options = [value for value in (*args, *kwargs.items()) if not isinstance(value, Tensor)]
-            self.ledger.derive(name, inputs, options, tensors_in(out))
+            self.ledger.derive(name, inputs, (args, kwargs), tensors_in(out))
         return out
 
     def _writable(self, tensor: Tensor) -> Tensor:
@@ -171,6 +171,15 @@ class ShapeMode(TorchFunctionMode):
             alias.copy_(values)
         for attribute, tensor, value in reversed(self.attributes):
             attribute.__set__(tensor, value)
+
+
+def _renormalized(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the table whose rows an embedding with a largest norm scales down, for good, before it reads them."""
+    if func not in (F.embedding, F.embedding_bag):
+        return None
+    if (args[3] if len(args) > 3 else kwargs.get("max_norm")) is None:
+        return None
+    return args[1] if len(args) > 1 else kwargs["weight"]
 
 
 def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:

@@ -20,13 +20,18 @@ __all__ = ["module_rules"]
 Rule = Callable[..., Any]
 
 
+def _is_whole(held: Mapping[str, Any]) -> bool:
+    """Whether weight and bias are parameters, or None; some tools put other tensors in their place."""
+    return "weight" in held and "bias" in held
+
+
 def _convolution(rule: Rule) -> Rule:
     def shortcut(ledger: Ledger, module: Any, x: Tensor) -> Any:
         held = module._parameters
-        if module.padding_mode != "zeros" or "weight" not in held:
+        if module.padding_mode != "zeros" or not _is_whole(held):
             return NotImplemented
         options = module.stride, module.padding, module.dilation, module.groups
-        return rule(ledger, x, held["weight"], held.get("bias"), *options)
+        return rule(ledger, x, held["weight"], held["bias"], *options)
 
     return shortcut
 
@@ -34,10 +39,10 @@ def _convolution(rule: Rule) -> Rule:
 def _batch_norm(rule: Rule) -> Rule:
     def shortcut(ledger: Ledger, module: Any, x: Tensor) -> Any:
         held, buffers = module._parameters, module._buffers
-        mean = buffers.get("running_mean")
-        if mean is None or x.dim() != DIMS[type(module)]:
+        mean, variance = buffers.get("running_mean"), buffers.get("running_var")
+        if mean is None or variance is None or x.dim() != DIMS[type(module)] or not _is_whole(held):
             return NotImplemented
-        return rule(ledger, x, mean, buffers["running_var"], held.get("weight"), held.get("bias"), False)
+        return rule(ledger, x, mean, variance, held["weight"], held["bias"], False)
 
     return shortcut
 
@@ -45,7 +50,9 @@ def _batch_norm(rule: Rule) -> Rule:
 def _layer_norm(rule: Rule) -> Rule:
     def shortcut(ledger: Ledger, module: Any, x: Tensor) -> Any:
         held = module._parameters
-        return rule(ledger, x, module.normalized_shape, held.get("weight"), held.get("bias"))
+        if not _is_whole(held):
+            return NotImplemented
+        return rule(ledger, x, module.normalized_shape, held["weight"], held["bias"])
 
     return shortcut
 
@@ -53,7 +60,7 @@ def _layer_norm(rule: Rule) -> Rule:
 def _linear(rule: Rule) -> Rule:
     def shortcut(ledger: Ledger, module: Any, x: Tensor) -> Any:
         held = module._parameters
-        return rule(ledger, x, held["weight"], held.get("bias")) if "weight" in held else NotImplemented
+        return rule(ledger, x, held["weight"], held["bias"]) if _is_whole(held) else NotImplemented
 
     return shortcut
 

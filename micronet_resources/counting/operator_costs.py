@@ -40,8 +40,8 @@ ELEMENTWISE = _table(
         (0, 1): """
             abs neg sign sgn signbit floor ceil round trunc frac eq ne lt le gt ge maximum minimum fmax fmin where
             logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not masked_fill
-            isnan isinf isfinite isposinf isneginf nan_to_num isin bucketize searchsorted heaviside scatter_add
-            index_add scatter_reduce index_reduce col2im cumsum cummax cummin""",
+            isnan isinf isfinite isposinf isneginf nan_to_num isin bucketize searchsorted heaviside cumsum cummax
+            cummin""",
         (1, 0): "reciprocal fmod remainder floor_divide cumprod bitwise_left_shift bitwise_right_shift",
         (1, 2): "lerp",
         (2, 2): """
@@ -64,11 +64,11 @@ REDUCTIONS = {
     for cost, names in {
         (0, 1, 1): "mean",
         (0, 1, 0): """
-            sum nansum amax amin max min argmax argmin aminmax any all count_nonzero sort topk kthvalue median nanmedian
-            mode""",
+            sum nansum amax amin max min argmax argmin aminmax any all count_nonzero""",
         (1, 0, 0): "prod",
         (1, 1, 1): "linalg_vector_norm norm _weight_norm_interface logsumexp",
-        (1, 2, 2): "var std var_mean std_mean",
+        (1, 2, 2): "var var_mean",
+        (1, 2, 3): "std std_mean",
     }.items()
     for name in words(names)
 }
@@ -90,6 +90,7 @@ FREE = frozenset(
     real imag view_as_real view_as_complex complex polar unfold_copy _to_sparse to_sparse _to_dense block_diag
     max_unpool2d max_unpool3d split_with_sizes_copy unbind_copy detach alias set_ _resize_output hann_window
     hamming_window _conj _neg_view resolve_conj resolve_neg unsafe_split unsafe_split_with_sizes unsafe_chunk
+    embedding_renorm
     """
     )
 )

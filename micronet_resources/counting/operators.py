@@ -24,7 +24,7 @@ from micronet_resources.counting.arithmetic import (
     book_sum,
     book_window,
 )
-from micronet_resources.counting.ledger import Ledger, tensors_in
+from micronet_resources.counting.ledger import Ledger
 from micronet_resources.counting.operator_costs import (
     ACTIVATIONS,
     ELEMENTWISE,
@@ -33,6 +33,7 @@ from micronet_resources.counting.operator_costs import (
     REDUCTIONS,
     is_uncounted,
 )
+from micronet_resources.counting.tensors import tensors_in
 
 __all__ = ["OPERATORS", "OperatorMode"]
 
@@ -74,7 +75,10 @@ def _attention(
 
 
 def _distances(ledger: Ledger, name: str, out: Tensor, left: Tensor, right: Tensor, *_: Any) -> None:
-    ledger.book_macs(name, "matmul", out.numel(), left.numel() * right.shape[-2], ledger.use(left) or ledger.use(right))
+    macs = out.numel() * left.shape[-1]
+    ledger.book("sub", "elementwise", macs, 0, macs)
+    ledger.book_macs(name, "matmul", out.numel(), macs, ledger.use(left) or ledger.use(right))
+    ledger.book("sqrt", "activation", out.numel(), out.numel(), 0)
 
 
 def _trilinear(ledger: Ledger, name: str, out: Tensor, left: Tensor, weight: Tensor, right: Tensor, *_: Any) -> None:
@@ -91,14 +95,31 @@ def _recurrent_layer(
     ledger.use(hidden)
     for bias in rest[:2]:
         ledger.book_bias(steps * weight.shape[0], bias)
+    # An LSTM, four gates for each cell: three sigmoids and two hyperbolic tangents; three products of what they give.
+    gates, cells = steps * weight.shape[0], steps * hidden.shape[-1]
+    ledger.book("add", "residual", gates, 0, gates)
+    ledger.book("sigmoid", "activation", 3 * cells, 6 * cells, 3 * cells)
+    ledger.book("tanh", "activation", 2 * cells, 4 * cells, 2 * cells)
+    ledger.book("mul", "product", 3 * cells, 3 * cells, 0)
+    ledger.book("add", "residual", cells, 0, cells)
 
 
-def _sum(ledger: Ledger, name: str, out: Tensor, left: Any, right: Any, *_: Any, **__: Any) -> None:
-    book_sum(ledger, name, out.numel(), left, right)
+def _sum(ledger: Ledger, name: str, out: Tensor, left: Any, right: Any, alpha: Any = 1, **named: Any) -> None:
+    if named.get("alpha", alpha) != 1 and isinstance(right, Tensor) and not ledger.is_static(right):
+        ledger.book("mul", "elementwise", right.numel(), right.numel(), 0)
+    book_sum(ledger, name, out.numel(), left, right, each=2 if _complex_factors(left, right) == 2 else 1)
 
 
 def _product(ledger: Ledger, name: str, out: Tensor, left: Any, right: Any, *_: Any, **__: Any) -> None:
-    book_product(ledger, name, out.numel(), left, right)
+    factors = _complex_factors(left, right)
+    if factors and name == "div":
+        ledger.uncounted["aten.div on complex numbers"] = None
+    # (a + bi)(c + di) has four real products, a(c + di) two.
+    book_product(ledger, name, out.numel(), left, right, each=((1, 0), (2, 0), (4, 2))[factors])
+
+
+def _complex_factors(*values: Any) -> int:
+    return sum(value.is_complex() if isinstance(value, Tensor) else type(value) is complex for value in values)
 
 
 def _added_product(
@@ -142,12 +163,38 @@ def _adaptive_pool(ledger: Ledger, name: str, out: Any, x: Tensor, *_: Any, **__
     book_reduction(ledger, name, x.numel(), out.numel(), REDUCTIONS["amax" if "max" in name else "mean"])
 
 
+def _scattered(ledger: Ledger, name: str, out: Tensor, *args: Any, **__: Any) -> None:
+    """Each element that is scattered is added, or compared, once, wherever it lands."""
+    given = args[SOURCES[name]]
+    for tensor in tensors_in(args):
+        ledger.use(tensor)
+    ledger.book(name, "elementwise", out.numel(), 0, given.numel())
+
+
+# Position of the argument that has one element for each that is scattered.
+SOURCES = {"scatter_add": 2, "scatter_reduce": 2, "index_add": 3, "index_reduce": 3, "col2im": 0}
+# Position of the axis along which something is chosen.
+AXES = {"sort": 0, "mode": 0, "median": 0, "nanmedian": 0, "topk": 1, "kthvalue": 1}
+
+
+def _selection(ledger: Ledger, name: str, out: Any, x: Tensor, *options: Any, **named: Any) -> None:
+    """Book a tournament: n - 1 comparisons find the best of n, and each further place takes log2(n), rounded up."""
+    has_axis = "median" not in name or bool(options) or "dim" in named
+    axis = options[AXES[name]] if len(options) > AXES[name] else named.get("dim", -1)
+    size = x.shape[axis] if has_axis and x.dim() else x.numel()
+    places = options[0] if AXES[name] else size // 2 + 1 if "median" in name else size
+    comparisons = max(size - 1 + (places - 1) * (size - 1).bit_length(), 0) * (x.numel() // max(size, 1))
+    ledger.book(name, "pooling", next(tensors_in(out)).numel(), 0, comparisons)
+
+
 def _rules() -> Mapping[str, Rule]:
     groups: dict[Rule, str] = {
-        _convolution: "convolution _convolution convolution_overrideable cudnn_convolution mkldnn_convolution",
+        _convolution: "convolution _convolution convolution_overrideable mkldnn_convolution",
         _matrix_product: "mm bmm mv dot vdot _int_mm _scaled_mm",
         _added_matrix_product: "addmm _addmm_activation baddbmm addbmm addmv",
         _linear: "linear mkldnn_linear",
+        _scattered: " ".join(SOURCES),
+        _selection: " ".join(AXES),
         _attention: """
             _scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
             _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
@@ -200,11 +247,18 @@ class OperatorMode(TorchDispatchMode):
         if all(static):
             ledger.inherit(inputs, tensors_in(out))
             return out
-        if torch.Tag.inplace in func.tags and static[0]:
+        name = name.rstrip("_")
+        # The norms of an embedding's rows depend on the rows alone, whichever of them the input asks for.
+        writes = torch.Tag.inplace in func.tags and static[0] and name != "embedding_renorm"
+        reads = writes and name not in FREE
+        if reads:
+            book_operator(ledger, func, name, inputs, out, args, kwargs)
+        if writes:
             ledger.write(inputs[0])
             ledger.statics.pop(id(inputs[0]), None)
         ledger.maps.update((id(tensor), tensor) for tensor in tensors_in(out) if not tensor.is_meta)
-        book_operator(ledger, func, name.rstrip("_"), inputs, out, args, kwargs)
+        if not reads:
+            book_operator(ledger, func, name, inputs, out, args, kwargs)
         return out
 
 
@@ -218,7 +272,7 @@ def book_operator(
     if func.namespace != "aten":
         rule = None
     if rule is not None:
-        if result is not None and result.is_complex() and rule not in (_product, _sum, _added_product):
+        if result is not None and result.is_complex() and rule not in (_product, _sum):
             ledger.uncounted[f"{func.overloadpacket} on complex numbers"] = None
         rule(ledger, name, out, *args, **kwargs)
         return

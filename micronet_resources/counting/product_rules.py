@@ -46,6 +46,13 @@ def _matmul(ledger: Ledger, input: Tensor, other: Tensor) -> Any:
     return out
 
 
+def _matmul_of(dims: int) -> Callable[..., Any]:
+    def rule(ledger: Ledger, input: Tensor, mat2: Tensor) -> Any:
+        return _matmul(ledger, input, mat2) if input.dim() == mat2.dim() == dims else NotImplemented
+
+    return rule
+
+
 def _attention(
     ledger: Ledger, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
@@ -113,8 +120,9 @@ def _multi_head_attention(
 
 PRODUCT_RULES: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([F.linear, torch._C._nn.linear], _linear),
-    **dict.fromkeys([torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.bmm, torch.Tensor.bmm], _matmul),
-    **dict.fromkeys([torch.mm, torch.Tensor.mm], _matmul),
+    **dict.fromkeys([torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__], _matmul),
+    **dict.fromkeys([torch.bmm, torch.Tensor.bmm], _matmul_of(3)),
+    **dict.fromkeys([torch.mm, torch.Tensor.mm], _matmul_of(2)),
     **dict.fromkeys([F.scaled_dot_product_attention, torch._C._nn.scaled_dot_product_attention], _attention),
     F.multi_head_attention_forward: _multi_head_attention,
 }

@@ -215,7 +215,7 @@ def _adaptive_pool(dims: int, name: str, cost: tuple[int, int, int]) -> Callable
 def _mean(ledger: Ledger, input: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
     if not ledger.is_map(input) or options or not input.dtype.is_floating_point:
         return NotImplemented
-    dims = range(input.dim()) if dim is None else (dim,) if isinstance(dim, int) else dim
+    dims = (dim,) if isinstance(dim, int) else dim or range(input.dim())
     if any(not -input.dim() <= d < input.dim() for d in dims):
         return NotImplemented
     gone = {d % input.dim() for d in dims} if input.dim() else set()

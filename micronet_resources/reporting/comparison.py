@@ -56,7 +56,7 @@ class Comparison:
     @property
     def costs(self) -> tuple[str, ...]:
         """Names of the costs that are compared: the score is one if both profiles have rules."""
-        scored = self.before._scores is not None and self.after._scores is not None
+        scored = self.before.layer_scores is not None and self.after.layer_scores is not None
         return ("params", "macs", "score") if scored else ("params", "macs")
 
     @cached_property
@@ -81,7 +81,7 @@ class Comparison:
         for profile in (self.before, self.after):
             sides.append({"kind": profile.model, "params": profile.params, "macs": profile.macs})
             if "score" in self.costs:
-                sides[-1]["score"] = sum(profile._scores)
+                sides[-1]["score"] = sum(profile.layer_scores)
         return ComparisonRow("total", *sides)
 
     def _costs_of(self, layer: Mapping[str, Any] | None) -> dict[str, Any]:

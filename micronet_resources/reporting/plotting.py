@@ -78,8 +78,8 @@ def plot_comparison(comparison: Comparison, ax: Axes | None = None, by: str = "m
 def _check(by: str, profile: Views) -> None:
     if by not in LABELS:
         raise ValueError(f"by={by!r}: draw by {', '.join(map(repr, LABELS))}.")
-    if by == "score" and profile._scores is None:
-        raise ValueError(profile._scored or NO_SCORE)
+    if by == "score" and profile.layer_scores is None:
+        raise ValueError(profile.measured_score or NO_SCORE)
 
 
 def _readable(costs: Costs, by: str, most: int) -> tuple[list[str], list[list[float]], str]:

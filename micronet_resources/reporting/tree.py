@@ -79,7 +79,7 @@ def draw_tree(profile: Views, depth: int | None = None) -> str:
         for part in layer["name"].split("."):
             module = module.children.setdefault(part, _Module())
         module.own = layer
-    share = "of score" if profile._scores else "share"
+    share = "of score" if profile.layer_scores else "share"
     rows = [("layer", "kind", "params", "MACs", share)]
     for name, module in root.children.items():
         rows += _draw(name, module, "", "", depth)

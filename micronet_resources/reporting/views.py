@@ -107,10 +107,10 @@ class Views:
         ValueError
             If there is no such column, or a score is asked for without rules.
         """
-        names = choose_columns(columns, has_score=self._scores is not None)
+        names = choose_columns(columns, has_score=self.layer_scores is not None)
         chosen = [COLUMNS[name] for name in names]
         layers = self._layer_values(measured=any(column.is_measured for column in chosen))
-        headings = ["of score" if name == "share" and self._scores else COLUMNS[name].heading for name in names]
+        headings = ["of score" if name == "share" and self.layer_scores else COLUMNS[name].heading for name in names]
         rows = [tuple(COLUMNS[name].write(layer[name]) for name in names) for layer in layers]
         sums = {name: sum(layer[name] for layer in layers) for name in names if COLUMNS[name].is_sum}
         total = tuple(COLUMNS[name].write(sums[name]) if name in sums else "" for name in names)
@@ -133,7 +133,7 @@ class Views:
         """
         import pandas as pd
 
-        values = self._layer_values(measured=bits or self._scores is not None)
+        values = self._layer_values(measured=bits or self.layer_scores is not None)
         frame = pd.DataFrame([_without_pairs(layer) for layer in values])
         return frame.astype({name: "Int64" for name in ("weight_bits", "input_bits") if name in frame})
 
@@ -143,13 +143,13 @@ class Views:
         record = {name: _plain(getattr(self, name)) for name in names}
         record["kinds"] = {kind: {"multiplications": m, "additions": a} for kind, (m, a) in self.kinds.items()}
         record |= {"rules": self.rules, "task": self.task}
-        refused = isinstance(self._scored, str)
-        record["score"] = None if refused or self._scored is None else self._scored.to_dict()
+        refused = isinstance(self.measured_score, str)
+        record["score"] = None if refused or self.measured_score is None else self.measured_score.to_dict()
         record["layers"] = [
             {name: _plain(value) for name, value in _without_pairs(layer).items()}
-            for layer in self._layer_values(measured=self._scores is not None)
+            for layer in self._layer_values(measured=self.layer_scores is not None)
         ]
-        record["notes"] = [*self.notes, self._scored] if refused else list(self.notes)
+        record["notes"] = [*self.notes, self.measured_score] if refused else list(self.notes)
         return record
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -190,7 +190,7 @@ class Views:
         return f"{self.model}, {shapes}: {self.params:,} parameters, {self.macs:,} MACs per example"
 
     @cached_property
-    def _scored(self) -> Score | str | None:
+    def measured_score(self) -> Score | str | None:
         """The score; why there is none; None without rules."""
         if self.rules is None:
             return None
@@ -202,9 +202,9 @@ class Views:
             return f"No score: {error}"
 
     @cached_property
-    def _scores(self) -> tuple[float, ...] | None:
+    def layer_scores(self) -> tuple[float, ...] | None:
         """What each layer adds to the score; None if there is no score."""
-        if self._scored is None or isinstance(self._scored, str):
+        if self.measured_score is None or isinstance(self.measured_score, str):
             return None
         from micronet_resources.reporting.attribution import layer_scores
 
@@ -220,10 +220,10 @@ class Views:
 
             for record, (weight_bits, input_bits) in zip(records, layer_bits(self), strict=True):
                 record |= {"weight_bits": weight_bits, "input_bits": input_bits, "bits": (weight_bits, input_bits)}
-        if self._scores:
-            for record, value in zip(records, self._scores, strict=True):
+        if self.layer_scores:
+            for record, value in zip(records, self.layer_scores, strict=True):
                 record["score"] = value
-        basis = "score" if self._scores else "macs"
+        basis = "score" if self.layer_scores else "macs"
         total = sum(record[basis] for record in records)
         for record in records:
             record["share"] = record[basis] / total if total else 0.0
@@ -237,12 +237,12 @@ class Views:
     def __repr__(self) -> str:
         kinds = self._kinds_table()
         parts = [repr(self.table()), "", text_table(kinds.rows, kinds.align)]
-        if self._scored is not None:
-            parts += ["", str(self._scored)]
+        if self.measured_score is not None:
+            parts += ["", str(self.measured_score)]
         return "\n".join([*parts, *(f"Note: {note}." for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        scored = self._scored
+        scored = self.measured_score
         if scored is None or isinstance(scored, str):
             ending = f"<p>{html.escape(scored)}</p>" if scored else ""
         else:

@@ -93,7 +93,7 @@ class Task:
             (f"accuracy up to {self.floor_percent} %", "0"),
             (
                 f"accuracy from {self.floor_percent} % to below {self.threshold_percent} %",
-                f"0 to {share:g}, in proportion to the accuracy",
+                f"0 to {share:g}, rising linearly from {self.floor_percent} % to {self.threshold_percent} %",
             ),
             (f"accuracy {self.threshold_percent} % or more, score {self.start_score:g} or more", f"{share:g}"),
             (

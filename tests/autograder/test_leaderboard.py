@@ -53,6 +53,24 @@ def test_valid_entries_come_first_by_score_then_the_others_by_accuracy(course, e
     assert [entry.qualified for entry in board.entries] == [True, True, False, False]
 
 
+def test_entries_with_the_same_score_and_as_many_correct_answers_share_a_place(course, enter):
+    enter("a", NEEDED, 0.02)
+    enter("b", NEEDED, 0.02)
+    enter("c", NEEDED + 1, 0.02)
+    enter("d", NEEDED, 0.03)
+    enter("e", NEEDED - 1, 0.01)
+    enter("f", NEEDED - 1, 0.01)
+    [board] = write_leaderboards(course)
+    assert [entry.student for entry in board.entries] == ["c", "a", "b", "d", "e", "f"]
+    assert board.places == (1, 2, 2, 4, None, None)
+    [written] = json.loads((course.grading / "leaderboard.json").read_text())
+    assert [(entry["place"], entry["student"]) for entry in written["entries"]][1:4] == [(2, "a"), (2, "b"), (4, "d")]
+    console = Console(width=100, record=True)
+    print_leaderboard(console, board)
+    rows = [line.split()[:2] for line in console.export_text().splitlines() if " 0.0" in line]
+    assert rows == [["1", "c"], ["2", "a"], ["2", "b"], ["4", "d"], ["–", "e"], ["–", "f"]]
+
+
 def test_who_has_no_entry_is_told_why(course, enter):
     enter("student-001")
     enter("student-002", NEEDED, graded=False)

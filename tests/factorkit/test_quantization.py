@@ -133,6 +133,26 @@ def test_calibration_says_what_it_cannot_do():
         calibrate(ActivationQuantizer(4), [torch.tensor([[float("nan")]])])
 
 
+def test_calibration_wants_a_list_of_batches_of_normalized_images():
+    images = torch.rand(4, 3, 8, 8)
+    model = nn.Sequential(ActivationQuantizer(8), nn.Conv2d(3, 2, 3))
+    with pytest.raises(ValueError, match=r"shape \(4, 3, 8, 8\): give a list of batches of normalized images"):
+        calibrate(model, images)
+    with pytest.raises(ValueError, match="uint8.*: give a list of batches of normalized images"):
+        calibrate(model, [(255 * images).to(torch.uint8)])
+    calibrate(model, [images])
+    assert model[0].scale.item() == pytest.approx(images.max().item() / 255)
+
+
+def test_a_quantizer_without_a_sign_that_meets_negative_values_is_warned_about():
+    values = torch.cat([torch.ones(100), -torch.ones(100)])
+    with pytest.warns(UserWarning, match=r"^0 clips every negative value: use signed=True \(50%") as caught:
+        calibrate(nn.Sequential(ActivationQuantizer(8)), [values])
+    assert Path(caught[0].filename).name == Path(__file__).name
+    calibrate(nn.Sequential(ActivationQuantizer(8, signed=True)), [values])  # a warning is an error in these tests
+    calibrate(nn.Sequential(ActivationQuantizer(8)), [values[:101]])  # one in a hundred
+
+
 @pytest.mark.parametrize("bits, signed", [(0, False), (1, True), (9, False), (True, False), (2.0, False)])
 def test_widths_without_levels_are_refused(bits, signed):
     with pytest.raises(ValueError, match="give a whole number"):
