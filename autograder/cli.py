@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -236,7 +235,7 @@ def leaderboard(
     found = Course.find(course, grading)
     boards = write_leaderboards(found, found.check_lab(lab) if lab else None)
     if json_output:
-        _print_json([asdict(board) for board in boards])
+        _print_json([board.to_dict() for board in boards])
         return
     if not boards:
         screen.print("No graded notebook displays a measurement; grade the challenge's lab first.")

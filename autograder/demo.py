@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from io import StringIO
 from pathlib import Path
@@ -97,7 +97,7 @@ def run_demo(
     _print_end(console, course, index, pages, seconds)
     return {
         "rounds": [round_as_json(finished) for finished in rounds],
-        "leaderboards": [asdict(board) for board in boards],
+        "leaderboards": [board.to_dict() for board in boards],
         "feedback": str(course.feedback),
         "site": index.as_uri(),
         "seconds": seconds,

@@ -18,6 +18,7 @@ from autograder.answers import filled_notebook
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.journal import merged, read_journal
+from autograder.leaderboard import ENTRY
 from autograder.processes import JOB_VARIABLE, kill_job
 from autograder.proofs import Lab
 from autograder.sample_class import Sample, solution_answers
@@ -25,7 +26,6 @@ from autograder.source import notebook_text
 
 __all__ = ["EntryPlan", "make_entry"]
 
-ENTRY = "entry.onnx"
 _LIMIT = 900  # seconds for all of an entry's training
 
 

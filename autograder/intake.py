@@ -10,15 +10,17 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from autograder import receipts
 from autograder.course import Course
+from autograder.filenames import refusal_of_name, same_name, shadowing
 from autograder.student_notebook import InvalidNotebook, read_notebook
 
-__all__ = ["Finding", "Problem", "Status", "Submission", "intake", "students"]
+__all__ = ["Finding", "Problem", "Status", "Submission", "digest_of", "intake", "students"]
 
 MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_FILES_BYTES = 200_000_000
@@ -33,6 +35,8 @@ class Status(StrEnum):
     OK = "ok"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
+    MEMORY = "out of memory"
+    OUTPUT = "output limit"
     TAMPERED = "tampered"
     INVALID = "invalid notebook"
     MISSING = "missing"
@@ -40,7 +44,7 @@ class Status(StrEnum):
     @property
     def was_run(self) -> bool:
         """Whether the notebook was executed, wholly or in part."""
-        return self in (Status.OK, Status.TIMEOUT, Status.CRASHED)
+        return self in (Status.OK, Status.TIMEOUT, Status.CRASHED, Status.MEMORY, Status.OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        A short name: ``edited``, ``deleted``, ``duplicated``, ``moved``, ``tagged``, ``link`` ...
+        A short name: ``edited``, ``deleted``, ``duplicated``, ``moved``, ``tagged``, ``link``, ``shadows`` ...
     cell : str
         The id of the cell, or the name of the file.
     message : str
@@ -85,7 +89,7 @@ class Submission:
     files : tuple of str
         The other files in it, as paths relative to `folder`.
     received : str or None
-        When the notebook was stored, in UTC, ISO 8601.
+        When it was handed in, in UTC, ISO 8601: as noted when it was collected, or else the time of the file.
     sha256 : str
         A hash of the notebook and the files; empty where there is none.
     problem : Problem or None
@@ -129,14 +133,34 @@ def intake(course: Course, lab: str, enrolled: Iterable[str] = ()) -> list[Submi
         Sorted by student.
     """
     submissions = []
-    for student in sorted(students(course) | set(enrolled)):
+    noted = receipts.latest(course, lab)
+    for student in sorted(students(course) | set(enrolled) | set(noted)):
         folder = course.submitted / student / lab
         try:
-            submissions.append(_look(folder, student, lab))
+            submission = _look(folder, student, lab)
         except OSError as error:
             problem = Problem(Status.INVALID, f"cannot be read: {error.strerror} ({error.filename})")
-            submissions.append(Submission(student, lab, str(folder), problem=problem))
+            submission = Submission(student, lab, str(folder), problem=problem)
+        submissions.append(_with_receipt(submission, noted.get(student)))
     return submissions
+
+
+def _with_receipt(submission: Submission, receipt: receipts.Receipt | None) -> Submission:
+    """Add what was noted when the submission was collected."""
+    if receipt is None:
+        return submission
+    findings = tuple(Finding(*finding) for finding in receipt.findings)
+    if receipt.refusal and submission.problem and submission.problem.status is Status.MISSING:
+        problem = Problem(Status.INVALID, f"refused when it was collected: {receipt.refusal}")
+        return replace(submission, problem=problem, received=receipt.received, findings=findings)
+    if receipt.refusal:
+        refused = Finding(
+            "refused", submission.lab, f"an earlier one was graded, the last was refused: {receipt.refusal}"
+        )
+        return replace(submission, findings=(*submission.findings, refused))
+    if submission.sha256 == receipt.sha256:
+        return replace(submission, received=receipt.received, findings=(*findings, *submission.findings))
+    return submission
 
 
 def students(course: Course) -> set[str]:
@@ -177,7 +201,7 @@ def _look(folder: Path, student: str, lab: str) -> Submission:
         read_notebook(path)
     except InvalidNotebook as error:
         problem = Problem(Status.INVALID, f"{name}: {error}")
-    digest = _digest(folder, (name, *files))
+    digest = digest_of(folder, (name, *files))
     return Submission(student, lab, str(folder), name, files, received, digest, problem, (*findings, *more))
 
 
@@ -196,6 +220,7 @@ def _files(folder: Path, notebook: str) -> tuple[tuple[str, ...], list[Finding]]
     """The files beside the notebook that may be used, and why the others are left out."""
     files: list[str] = []
     findings: list[Finding] = []
+    seen: dict[str, str] = {same_name(notebook): notebook}
     total = 0
     for path in _walk(folder):
         name = path.relative_to(folder).as_posix()
@@ -203,7 +228,13 @@ def _files(folder: Path, notebook: str) -> tuple[tuple[str, ...], list[Finding]]
             continue
         info = path.lstat()
         if not stat.S_ISREG(info.st_mode):
-            findings.append(Finding("link", name, "left out: a link or no plain file"))
+            findings.append(Finding("link", _printable(name), "left out: a link or no plain file"))
+        elif reason := refusal_of_name(name):
+            findings.append(Finding("refused", _printable(name), f"left out: {reason}; rename it"))
+        elif other := seen.get(same_name(name)):
+            findings.append(
+                Finding("refused", name, f"left out: it differs from {other!r} only in case or accents; rename one")
+            )
         elif total + info.st_size > MAX_FILES_BYTES:
             limit = MAX_FILES_BYTES // 1_000_000
             findings.append(Finding("oversize", name, f"left out: with it the files have more than {limit} MB"))
@@ -213,7 +244,15 @@ def _files(folder: Path, notebook: str) -> tuple[tuple[str, ...], list[Finding]]
         else:
             total += info.st_size
             files.append(name)
+            seen[same_name(name)] = name
+    for module, name in shadowing(files).items():
+        message = f"would be imported instead of the installed module {module}; only the student's own code sees it"
+        findings.append(Finding("shadows", name, message))
     return tuple(files), findings
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -227,9 +266,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _digest(folder: Path, names: Iterable[str]) -> str:
+def digest_of(folder: Path, names: Iterable[str] | None = None) -> str:
+    """A hash of files in a folder, by default of all that are handed in with a notebook, and of their names."""
+    if names is None:
+        names = [path.relative_to(folder).as_posix() for path in _walk(folder) if path.is_file()]
     digest = hashlib.sha256()
-    for name in names:
+    for name in sorted(names):
         with (folder / name).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(content.encode() + os.fsencode(name) + b"\n")

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat.notebooknode import NotebookNode
 
 from autograder import events
 from autograder.course import Course
+from autograder.execute import Executed
+from autograder.intake import Finding
 from autograder.record import SubmissionResult
 from micronet_resources.rules import rule_set
 
-__all__ = ["MEASUREMENT", "Absent", "Entry", "Leaderboard", "leaderboard", "write_leaderboards"]
+__all__ = [
+    "ENTRY",
+    "MEASUREMENT",
+    "Absent",
+    "Entry",
+    "Leaderboard",
+    "entry_findings",
+    "leaderboard",
+    "write_leaderboards",
+]
 
+ENTRY = "entry.onnx"
+"""The file that a lab's graded cell measures where it names it."""
 MEASUREMENT = "application/vnd.factorkit.measurement+json"
 
 
@@ -113,12 +126,26 @@ def write_leaderboards(course: Course, lab: str | None = None) -> list[Leaderboa
     return [board for board in boards if lab in (None, board.lab)]
 
 
+def entry_findings(executed: Executed) -> tuple[Finding, ...]:
+    """What to flag if a lab's graded cell measures an entry, and there was none to measure.
+
+    Such a cell earns nothing, as with a wrong answer: only a finding says that a file is missing or was refused. It
+    repeats no error, for students read it and an error in a hidden test may show what that asks.
+    """
+    notebook = executed.notebook
+    if notebook is None or not any(ENTRY in cell.source for cell in _tests(notebook)) or _measurement(notebook)[0]:
+        return ()
+    if ENTRY in executed.submission.files:
+        return (Finding("no entry", ENTRY, "the file was handed in, but not measured: the error stands at its check"),)
+    return (Finding("no entry", ENTRY, "the file was not handed in: there was nothing to measure"),)
+
+
 def _entry(course: Course, result: SubmissionResult) -> Entry | str:
     """The entry of one submission, or why there is none."""
     path = course.autograded / result.student / result.lab / f"{result.lab}.ipynb"
     if not path.is_file():
         return result.message or str(result.status)
-    found, failure = _measurement(path)
+    found, failure = _measurement(nbformat.read(path, as_version=4))
     if found is not None:
         try:
             entry = Entry(student=result.student, **{name: kind(found[name]) for name, kind in _FIELDS.items()})
@@ -143,15 +170,26 @@ _FIELDS: dict[str, Any] = {
 }
 
 
-def _measurement(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """The last measurement that the notebook's graded cells display, and the first line of their first error."""
-    found, failure = None, ""
-    for cell in nbformat.read(path, as_version=4).cells:
-        nbgrader = cell.metadata.get("nbgrader", {})
-        if cell.cell_type != "code" or not nbgrader.get("grade") or nbgrader.get("solution"):
-            continue
-        for output in cell.outputs:
-            found = output.get("data", {}).get(MEASUREMENT, found)
-            if output.output_type == "error" and not failure:
-                failure = f"{nbgrader.grade_id}: {output.ename}: {output.evalue}".splitlines()[0][:200]
-    return (found if isinstance(found, dict) else None), failure
+def _tests(notebook: NotebookNode) -> list[NotebookNode]:
+    """The lab's own graded cells."""
+    marked = [(cell, cell.metadata.get("nbgrader", {})) for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell, nbgrader in marked if nbgrader.get("grade") and not nbgrader.get("solution")]
+
+
+def _measurement(notebook: NotebookNode) -> tuple[dict[str, Any] | None, str]:
+    """The last measurement that the graded cells display, and the first line of why there is none.
+
+    That is the error of the cell that names the entry's file, else the first error of all.
+    """
+    tests = _tests(notebook)
+    shown = [
+        output.data[MEASUREMENT] for cell in tests for output in cell.outputs if MEASUREMENT in output.get("data", {})
+    ]
+    errors = [
+        (ENTRY not in cell.source, f"{cell.metadata.nbgrader.grade_id}: {output.ename}: {output.evalue}")
+        for cell in tests
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+    _, failure = min(errors, key=lambda error: error[0], default=(False, ""))
+    return (shown[-1] if shown and isinstance(shown[-1], dict) else None), failure.split("\n")[0][:200]

@@ -21,6 +21,7 @@ from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.execute import Executed, Limits, execute
 from autograder.intake import Submission, intake
+from autograder.leaderboard import entry_findings
 from autograder.normalise import normalise
 from autograder.record import SubmissionResult, enrolled, graded_result, record, register_lab
 from autograder.release import release_notebook
@@ -114,7 +115,8 @@ def grade(
     def run(submission: Submission) -> Executed:
         normalised = normalise(submission, source, release)
         threads = max(1, cores() // jobs)
-        return execute(normalised, limits, lab_files=lab_files, threads=threads, cancelled=cancelled)
+        executed = execute(normalised, limits, lab_files=lab_files, threads=threads, cancelled=cancelled)
+        return replace(executed, findings=(*executed.findings, *entry_findings(executed)))
 
     with ThreadPoolExecutor(jobs) as pool:
         futures: dict[Future[Executed], tuple[Submission, str]] = {

@@ -75,9 +75,14 @@ def print_round(console: Console, course: Course, finished: Round) -> None:
         console.print("A timeout or a crash keeps what was earned before it.")
     if finished.reused:
         console.print(f"{finished.reused} unchanged since they were graded before: reused.")
-    if flagged := [result.student for result in results if result.findings]:
-        count = "1 submission is" if len(flagged) == 1 else f"{len(flagged)} submissions are"
-        console.print(f"{count} flagged for a look: {names(flagged)}", soft_wrap=True)
+    flagged: dict[str, list[str]] = {}
+    for result in results:
+        for kind in sorted({finding.kind for finding in result.findings}):
+            flagged.setdefault(kind, []).append(result.student)
+    if count := sum(bool(result.findings) for result in results):
+        console.print(f"{'1 submission is' if count == 1 else f'{count} submissions are'} flagged for a look (*):")
+        for kind, students in sorted(flagged.items()):
+            console.print(f"  {kind}: {names(students)}", markup=False, soft_wrap=True)
         console.print(f"  autograder show {finished.lab} --flagged", soft_wrap=True)
     if waiting := sum(result.waiting > 0 for result in results):
         console.print(f"{waiting} submissions have points that wait for a person: open them in nbgrader's formgrader.")

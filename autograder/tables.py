@@ -20,6 +20,8 @@ _STYLES = {
     Status.OK: "green",
     Status.TIMEOUT: "yellow",
     Status.CRASHED: "yellow",
+    Status.MEMORY: "yellow",
+    Status.OUTPUT: "yellow",
     Status.TAMPERED: "red",
     Status.INVALID: "red",
     Status.MISSING: "dim",
@@ -79,7 +81,8 @@ def grades_table(results: Sequence[SubmissionResult]) -> Table:
     table.add_column("score", justify="right")
     for result in results:
         cells = [_cell(result.points.get(name)) for name in columns]
-        table.add_row(result.student, Text(result.status, _STYLES[result.status]), *cells, _score(result))
+        status = Text.assemble((result.status, _STYLES[result.status]), (" *" if result.findings else "", "yellow"))
+        table.add_row(result.student, status, *cells, _score(result))
     return table
 
 
@@ -87,7 +90,7 @@ def grades_legend(results: Sequence[SubmissionResult]) -> str:
     """What the numbers above the columns of `grades_table` stand for, in lines that break between two of them."""
     items = [f"{number}\u00a0{name.removeprefix('check_')}" for number, name in enumerate(_in_order(results), 1)]
     legend = textwrap.wrap(" · ".join(items).replace(" ·", "\u00a0·"), 100)
-    return "\n".join([*legend, "? waits for a person, – was not run"]).replace("\u00a0", " ")
+    return "\n".join([*legend, "? waits for a person, – was not run, * is flagged for a look"]).replace("\u00a0", " ")
 
 
 def _in_order(results: Sequence[SubmissionResult]) -> list[str]:

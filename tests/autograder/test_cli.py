@@ -92,7 +92,7 @@ def test_a_round_on_the_screen(course, hand_in, right, autograder):
     assert "without a sandbox" in err and "Grading tiny · 4 submissions" in err
     for line in (
         "tiny · 4 submissions",
-        "1 submission is flagged for a look: student-004\n  autograder show tiny --flagged\n",
+        "1 submission is flagged for a look (*):\n  renamed: student-004\n  autograder show tiny --flagged\n",
         "2 submissions have points that wait for a person",
         "1 double · 2 share · 3 why",
         "Gradebook: grading/gradebook.db",
@@ -102,6 +102,7 @@ def test_a_round_on_the_screen(course, hand_in, right, autograder):
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(" student-")}
     assert rows["student-001"] == ["ok", "3", "4", "?", "7", "+3?", "/", "10"]
     assert rows["student-003"] == ["missing", "–", "–", "–", "–"]
+    assert rows["student-004"][:2] == ["ok", "*"]
 
     status, out, _ = autograder("grade", "tiny", "--cell-timeout", "20", "--json")
     data = json.loads(out)

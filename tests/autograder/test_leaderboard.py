@@ -9,13 +9,26 @@ import pytest
 from rich.console import Console
 
 from autograder import events
+from autograder.execute import Limits
+from autograder.feedback import feedback
 from autograder.intake import Status
 from autograder.leaderboard import MEASUREMENT, leaderboard, write_leaderboards
-from autograder.record import SubmissionResult
-from autograder.rounds import print_leaderboard
+from autograder.pipeline import grade
+from autograder.record import Points, SubmissionResult
+from autograder.rounds import print_leaderboard, print_round
 from micronet_resources.challenge import MIME_TYPE
 from micronet_resources.rules import rule_set
 
+MEASURING = f"""
+import json
+from IPython.display import display
+
+with open("entry.onnx") as file:
+    measured = json.load(file)
+### BEGIN HIDDEN TESTS
+display({{"{MEASUREMENT}": measured, "text/plain": "a table"}}, raw=True)
+### END HIDDEN TESTS
+"""
 NEEDED = rule_set("course2025").task("patterns").needed(2_000)
 
 
@@ -104,3 +117,43 @@ def test_the_table_shows_what_was_measured(course, enter):
     assert "bits each" in text and "live MACs" in text
     [row] = [line.split() for line in text.splitlines() if "student-001" in line]
     assert row == ["1", "student-001", f"{100 * NEEDED / 2_000:.2f}", "%", "0.0123", "10", "8.0", "15"]
+
+
+@pytest.fixture
+def measuring_course(course):
+    """The course, with a check that measures what is handed in as entry.onnx."""
+    path = course.source_file("tiny")
+    path.write_text(path.read_text().replace("### END HIDDEN TESTS\nfloat(got)\n", f"### END HIDDEN TESTS{MEASURING}"))
+    return course
+
+
+def test_a_missing_or_refused_entry_is_flagged_for_the_instructor_and_the_student(measuring_course, hand_in, right):
+    course = measuring_course
+    hand_in("student-001", **right).with_name("entry.onnx").write_text('{"score": 0.05}')
+    hand_in("student-002", **right).with_name("entry.onnx").write_text("no entry at all")
+    hand_in("student-003", **{**right, "double": "def double(x):\n    return 7"})
+    hand_in("student-004").write_text("no JSON")
+
+    finished = grade(course, "tiny", limits=Limits(5, 60))
+    assert [(result.status, result.points.get("check_share")) for result in finished.results[:3]] == [
+        (Status.OK, Points(4, 4)),
+        (Status.OK, Points(0, 4)),
+        (Status.OK, Points(0, 4)),
+    ]
+    messages = {result.student: [finding.message for finding in result.findings] for result in finished.results}
+    refused = "the file was handed in, but not measured: the error stands at its check"
+    missing = "the file was not handed in: there was nothing to measure"
+    assert list(messages.values()) == [[], [refused], [missing], []]
+
+    console = Console(width=100, record=True)
+    print_round(console, course, finished)
+    text = console.export_text()
+    assert "2 submissions are flagged for a look (*):\n  no entry: student-002, student-003\n" in text
+    rows = {line.split()[0]: line.split()[1:3] for line in text.splitlines() if line.startswith(" student-")}
+    assert [rows[f"student-00{number}"] for number in (1, 2, 3)] == [["ok", "3"], ["ok", "*"], ["ok", "*"]]
+
+    pages = [page.path.read_text() for page in feedback(course, "tiny")]
+    assert [(refused in page, missing in page) for page in pages[:3]] == [(False, False), (True, False), (False, True)]
+    reasons = {absent.student: absent.reason for absent in leaderboard(course, "tiny").absent}
+    assert reasons["student-002"].startswith("check_share: JSONDecodeError")
+    assert reasons["student-003"].startswith("check_share: FileNotFoundError")  # not what exercise 1 said
