@@ -7,8 +7,10 @@ import dataclasses
 import importlib
 import json
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from torch import nn
@@ -54,6 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 if an argument is wrong.
     """
     try:
+        return _run(arguments)
+    except BrokenPipeError:  # whoever reads the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         options = _parse(arguments)
         profile, estimated = _profile(options.target, options), None
         if options.bits is not None:
@@ -67,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.json:
         record = shown.to_dict()
-        print(json.dumps(record if estimated is None else record | {"score": estimated.to_dict()}, indent=2))
-        return 0
-    print(profile.tree() if options.tree else shown)
-    score = profile.measured_score if options.tree and estimated is None else estimated
-    if score is not None:
-        print(f"\n{score}")
+        text = json.dumps(record if estimated is None else record | {"score": estimated.to_dict()}, indent=2)
+    else:
+        text = str(profile.tree() if options.tree else shown)
+        score = profile.measured_score if options.tree and estimated is None else estimated
+        text += "" if score is None else f"\n\n{score}"
+    print(text, flush=True)
     return 0
 
 
@@ -111,6 +121,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.compare is not None and (options.tree or options.bits is not None):
         raise ValueError(f"--compare shows two networks, {'--tree' if options.tree else '--bits'} one: leave one out.")
+    if options.plot is not None:
+        _check_plot(options.plot)
     if options.rules is None and options.task is not None:
         options.rules = DEFAULT_RULES
     if options.rules is not None:
@@ -133,12 +145,30 @@ def _measure_entry(path: str, options: argparse.Namespace) -> Views:
 
     if options.input:
         raise ValueError(f"{path} says itself what its input is: leave --input out.")
-    return entry.measure(path, rules=options.rules, task=options.task)
+    try:
+        return entry.measure(path, rules=options.rules, task=options.task)
+    except entry.EntryError as error:
+        raise error if os.path.basename(path) in str(error) else ValueError(f"{path}: {error}") from error
 
 
 def _estimate(profile: Views, options: argparse.Namespace) -> Score:
     rules, task = (profile.rules or DEFAULT_RULES, profile.task)  # of an entry, those in its file
     return estimate(profile, rules, task, weight_bits=options.bits, activation_bits=options.bits)
+
+
+def _check_plot(path: str) -> None:
+    """Refuse before the network is profiled what could not be written afterwards."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    ending = os.path.splitext(path)[1].removeprefix(".").lower()
+    known = FigureCanvasBase.get_supported_filetypes()
+    if ending not in known:
+        formats = ", ".join(f".{name}" for name in sorted(known))
+        what = f"a figure cannot be written as {ending!r}" if ending else "the ending says in which format to write"
+        raise ValueError(f"--plot {path}: {what}. Choose one of {formats}.")
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise ValueError(f"--plot {path}: there is no folder {folder}.")
 
 
 def _save_plot(shown: Views | Comparison, path: str) -> None:
@@ -181,12 +211,14 @@ def _build(path: str) -> nn.Module:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ValueError(f"cannot import {module_name!r} ({error}): run from the folder that contains it.") from error
+        hint = _nearest(module_name, _modules_beside(module_name)) or "run from the folder that contains it."
+        raise ValueError(f"cannot import {module_name!r} ({error}): {hint}") from error
     except Exception as error:
         raise ValueError(f"importing {module_name!r} failed with {type(error).__name__}: {error}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
-        raise ValueError(f"{module_name} has no function or class called {factory_name!r}.")
+        hint = _nearest(factory_name, [name for name, value in vars(module).items() if callable(value)])
+        raise ValueError(f"{module_name} has no function or class called {factory_name!r}{hint and f': {hint}'}")
     try:
         model = factory()
     except TypeError as error:
@@ -196,3 +228,18 @@ def _build(path: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ValueError(f"{path} built a {type(model).__name__}: it must return an nn.Module.")
     return model
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _modules_beside(name: str) -> list[str]:
+    """Names of the modules in the package that a module should be in, or in this folder."""
+    package, dot, _ = name.rpartition(".")
+    try:
+        folders = importlib.import_module(package).__path__ if package else [os.getcwd()]
+    except Exception:  # then the package itself is what cannot be imported
+        return []
+    return [package + dot + module.name for module in pkgutil.iter_modules(folders)]

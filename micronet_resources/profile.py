@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from micronet_resources.counting.anatomy import Part, dissect
+from micronet_resources.counting.anatomy import Part, dissect, leaves
 from micronet_resources.counting.forward import Count, Example, UncountedOperatorError, count_forward
 from micronet_resources.counting.layers import elements, layer_profiles, registered_modules
-from micronet_resources.counting.provenance import Root
+from micronet_resources.counting.roots import Root
 from micronet_resources.report import Comparison, LayerProfile, ModelProfile, compare
 from micronet_resources.scoring import Score, estimate, score
 
@@ -198,6 +198,10 @@ def _profile(
             f"{params - visible:,} of the parameters stand in plain lists or attributes, where model.parameters() and "
             "an optimizer do not see them: use nn.ModuleList or nn.ParameterList"
         )
+    outputs = [leaf for leaf in leaves(tally.output) if isinstance(leaf, Tensor)]
+    depends_on_input = not (outputs and all(map(ledger.is_static, outputs)))
+    if not depends_on_input:
+        notes.append("the output does not depend on the input, so it could be stored and costs nothing")
     if uncounted:
         notes.append("the network runs " + _UNCOUNTED.format(", ".join(uncounted)).rstrip("."))
     shapes = tuple(example.shape for example in examples)
@@ -212,6 +216,7 @@ def _profile(
         notes=tuple(notes),
         rules=rules,
         task=task,
+        depends_on_input=depends_on_input,
         output_shape=tuple(tally.output.shape[1:]) if isinstance(tally.output, Tensor) else None,
         tensors={name: root.tensor for name, root in ledger.used.items() if _is_stored(root)},
     )

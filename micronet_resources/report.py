@@ -98,6 +98,8 @@ class ModelProfile(Views):
         Names of the rule set and of the task under which the profile shows a score.
     output_shape : tuple of int or None
         Of one example, if the network returns a single tensor; a score is refused if it does not fit the task.
+    depends_on_input : bool
+        Whether the output does; otherwise a score is refused, for the network computes nothing.
     tensors : mapping of str to Tensor
         The network's own parameters and buffers, no copies, from which its encodings are measured.
 
@@ -118,6 +120,7 @@ class ModelProfile(Views):
     rules: str | None = field(default=None, kw_only=True)
     task: str | None = field(default=None, kw_only=True)
     output_shape: Shape | None = field(default=None, kw_only=True)
+    depends_on_input: bool = field(default=True, kw_only=True)
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
     # What tells whether the tensors still have the values of the time when the profile was made.
     versions: Mapping[str, Version] | None = field(default=None, kw_only=True, compare=False, repr=False)
@@ -144,14 +147,27 @@ class ModelProfile(Views):
         """
         from micronet_resources.measuring import measure_tensors
 
+        self._check_unchanged()
+        return measure_tensors(self.layers, {name: tensor.detach() for name, tensor in self.tensors.items()})
+
+    def _check_unchanged(self) -> None:
         changed = [name for name, tensor in self.tensors.items() if _version(tensor) != self.versions[name]]
         if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise ValueError(
-                f"{changed[0]} has changed since this profile of {self.model} was made, and so have "
-                f"{len(changed) - 1} other tensors: profile the model again. To keep a profile from before a change, "
-                "ask for its inventory or its score before it."
+                f"{changed[0]}{more} changed after this profile of {self.model} was made: profile the model again. To "
+                "keep a profile from before a change, ask for its inventory or its score before it."
             )
-        return measure_tensors(self.layers, {name: tensor.detach() for name, tensor in self.tensors.items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of; the tensors of a copy have versions of their own."""
+        if "inventory" not in vars(self):
+            self._check_unchanged()
+        return {**vars(self), "versions": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"buffers": self.buffers, "uncounted": list(self.uncounted)}

@@ -76,6 +76,7 @@ def score(
     chosen = rule_set(rules)
     target = chosen.task(task or getattr(subject, "task", None))
     _refuse_uncounted(subject)
+    _refuse_constant(subject)
     _refuse_misfit(subject, target)
     inventory = subject if isinstance(subject, Inventory) else getattr(subject, "inventory", None)
     if not isinstance(inventory, Inventory):
@@ -147,6 +148,7 @@ def estimate(
     chosen = rule_set(rules)
     target = chosen.task(task or getattr(costs, "task", None))
     _refuse_uncounted(costs)
+    _refuse_constant(costs)
     if not hasattr(costs, "params"):
         raise ValueError(
             f"estimate() needs the counts of a network, and a {type(costs).__name__} has none: pass what "
@@ -232,6 +234,14 @@ def _refuse_uncounted(subject: Any) -> None:
         raise ValueError(
             f"{', '.join(uncounted)}: no rule says what this costs, so there is no score. Write the network with "
             "operators that are counted; profile_model(..., strict=True) shows where it is used."
+        )
+
+
+def _refuse_constant(subject: Any) -> None:
+    if not getattr(subject, "depends_on_input", True):
+        raise ValueError(
+            "the output of the network does not depend on its input, so there is no score. Compute it from the input "
+            "with torch's operators; what Python or NumPy computes in between cannot be counted."
         )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from micronet_resources.counting.anatomy import Part, first_tensor
 from micronet_resources.counting.borrowing import borrowed, random_state_kept
 from micronet_resources.counting.ledger import Ledger
-from micronet_resources.counting.modes import ShapeMode, ValueMode
+from micronet_resources.counting.modes import ShapeMode, ValueMode, outer_modes_off
 from micronet_resources.counting.module_rules import module_rules
 from micronet_resources.counting.operators import OperatorMode
 from micronet_resources.counting.shape_rules import SHAPE_RULES
@@ -77,6 +77,7 @@ class _Run:
         mode = (ValueMode if self.for_real else ShapeMode)(self.ledger, SHAPE_RULES)
         try:
             with (
+                outer_modes_off(),
                 borrowed(self.parts.values(), self.ledger.call, copy_tensors=self.for_real) as copies,
                 random_state_kept(),
                 torch.no_grad(),

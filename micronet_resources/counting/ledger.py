@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class Ledger(Provenance):
 
     def __init__(self, named: Mapping[int, tuple[str, Tensor]], device: torch.device) -> None:
         super().__init__(named, device)
+        self.thread = get_ident()  # the modes that count are in no other
         # What stands for the forward pass of modules of torch's own classes.
         self.shortcuts: Mapping[type, Callable[..., Any]] = {}
         self.tallies: dict[nn.Module, Tally] = {}
@@ -51,7 +53,6 @@ class Ledger(Provenance):
         self.stopped: tuple[BaseException, nn.Module, tuple[Any, ...]] | None = None
         # Kinds that an operator's inner operators get: those of an LSTM are "recurrent", not "linear".
         self.kinds: Mapping[str, str] = {}
-        self.uncounted: dict[str, None] = {}
 
     def adopt(self, parameter: nn.Parameter) -> None:
         """Give a parameter that the model does not hold to the module that runs."""
@@ -60,6 +61,8 @@ class Ledger(Provenance):
 
     def call(self, module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
         """Run a module and book what it does to it."""
+        if get_ident() != self.thread:
+            self.uncounted["code in a thread of its own"] = None
         tally = self.tallies.get(module)
         if tally is None:
             tally = self.tallies[module] = Tally()

@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils._python_dispatch import _disable_current_modes
 
+from micronet_resources.counting.functions import (
+    DEVICE_MOVES,
+    INNER_KINDS,
+    NUMBER_READERS,
+    READERS,
+    RECURRENT,
+    TENSOR_READERS,
+    VALUE_READERS,
+    altered,
+    name_of,
+    without_device,
+    written,
+)
 from micronet_resources.counting.ledger import Ledger
-from micronet_resources.counting.operator_costs import words
 from micronet_resources.counting.tensors import MAKERS, as_real, tensors_in
-from micronet_resources.operations import KINDS
 
-__all__ = ["ShapeMode", "ValueMode"]
+__all__ = ["ShapeMode", "ValueMode", "outer_modes_off"]
 
 Function = Callable[..., Any]
 _in_transform = torch._C._functorch.maybe_current_level
-
-# They answer from shape and type alone.
-READERS = frozenset(
-    [getattr(Tensor, name).__get__ for name in words("shape dtype ndim requires_grad is_nested is_sparse layout")]
-    + [getattr(Tensor, name).__get__ for name in words("is_quantized is_mkldnn is_leaf grad_fn _version")]
-    + [getattr(Tensor, name) for name in words("dim size numel nelement ndimension stride is_contiguous element_size")]
-    + [getattr(Tensor, name) for name in words("is_floating_point is_complex __len__ storage_offset is_inference")]
-    + [torch.is_tensor, torch.numel, torch.is_floating_point, torch.is_complex]
-)
-# They need values that a stand-in does not have.
-VALUE_READERS = frozenset(
-    words("item tolist numpy equal allclose __bool__ __float__ __int__ __index__ __array__ __contains__ __complex__")
-)
-DEVICE_MOVES = frozenset(words("to cuda cpu"))
-RECURRENT = frozenset(
-    [torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu]
-    + [torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell]
-)
-# What the operators inside a function count as.
-INNER_KINDS: Mapping[Any, Mapping[str, str]] = {
-    **dict.fromkeys(RECURRENT, {"linear": "recurrent", "matmul": "recurrent"}),
-    **dict.fromkeys([F.scaled_dot_product_attention, F.multi_head_attention_forward], {"matmul": "attention"}),
-    **dict.fromkeys([F.rms_norm, torch.rms_norm], dict.fromkeys(KINDS, "normalization")),
-}
-
-
-@cache
-def _name(function: Function) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-@cache
-def _writes(name: str) -> bool:
-    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name in IN_PLACE
-
-
-IN_PLACE = frozenset(
-    f"__i{name}__" for name in words("add sub mul div truediv floordiv mod pow and or xor lshift rshift")
-)
 
 
 class ShapeMode(TorchFunctionMode):
@@ -101,7 +74,7 @@ class ShapeMode(TorchFunctionMode):
 
     def stand_for(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function that depends on the input on stand-ins, where the operator mode books it."""
-        name, ledger = _name(func), self.ledger
+        name, ledger = name_of(func), self.ledger
         if name == "__get__" and (answer := self._device_answer(func)) is not None:
             return answer
         if name in MAKERS:
@@ -109,7 +82,7 @@ class ShapeMode(TorchFunctionMode):
             return self.compute(func, (example, *args[1:]), kwargs, [])
         given, options = ledger.stand_ins(args, states=func in RECURRENT), ledger.stand_ins(kwargs)
         if name in DEVICE_MOVES:
-            given, options = _without_device(given, options)
+            given, options = without_device(given, options)
             func = Tensor.to if len(given) > 1 or options else Tensor.detach
         outer, ledger.kinds = ledger.kinds, INNER_KINDS.get(func, ledger.kinds)
         try:
@@ -120,11 +93,11 @@ class ShapeMode(TorchFunctionMode):
             raise
         finally:
             ledger.kinds = outer
-        target = kwargs.get("out", args[0] if _writes(name) else None)
-        if isinstance(target, Tensor):
-            if ledger.is_static(target):
-                ledger.write(target)
-            return target if isinstance(out, Tensor) else out
+        targets = written(name, args, kwargs)
+        ledger.overwrite(targets)
+        if len(targets) == 1:
+            return targets[0] if isinstance(out, Tensor) else out
+        ledger.forget(tensors_in(out) if targets else ())
         return out
 
     def _device_answer(self, func: Function) -> Any:
@@ -136,24 +109,25 @@ class ShapeMode(TorchFunctionMode):
 
     def compute(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Tensor]) -> Any:
         """Run a function of static tensors alone on the tensors themselves."""
-        name = _name(func)
+        name = name_of(func)
         if len({tensor.is_meta for tensor in inputs}) > 1:
             args, kwargs = self.ledger.stand_ins(args), self.ledger.stand_ins(kwargs)
             inputs = list(tensors_in(args, kwargs))
-        target = _renormalized(func, args, kwargs)
-        if target is None:
-            target = kwargs.get("out", args[0] if args and _writes(name) else None)
+        targets = written(name, args, kwargs) or altered(name, args, kwargs)
         with as_real():
             if name == "__set__":
                 self.attributes.append((func.__self__, args[0], func.__self__.__get__(args[0])))  # type: ignore[attr-defined]
-            if not isinstance(target, Tensor):
+            if not targets:
                 out = func(*args, **kwargs)
             else:
-                alias = self._writable(target)
-                given, options = _exchanged((args, kwargs), target, alias)
+                aliases = {id(target): self._writable(target) for target in targets}
+                given, options = _exchanged((args, kwargs), aliases)
                 out = func(*given, **options)
-                out = target if out is alias else out
-                self.ledger.rewrite(target, inputs)
+                out = _exchanged(out, {id(aliases[id(target)]): target for target in targets})
+                for target in targets:
+                    self.ledger.rewrite(target, inputs)
+        if isinstance(out, np.ndarray):
+            return out.copy()  # it shares the memory of a weight
         if any(True for _ in tensors_in(out)):
             self.ledger.derive(name, inputs, (args, kwargs), tensors_in(out))
         return out
@@ -173,39 +147,43 @@ class ShapeMode(TorchFunctionMode):
             attribute.__set__(tensor, value)
 
 
-def _renormalized(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """Return the table whose rows an embedding with a largest norm scales down, for good, before it reads them."""
-    if func not in (F.embedding, F.embedding_bag):
-        return None
-    if (args[3] if len(args) > 3 else kwargs.get("max_norm")) is None:
-        return None
-    return args[1] if len(args) > 1 else kwargs["weight"]
+@contextmanager
+def outer_modes_off() -> Iterator[None]:
+    """Keep a count that is made inside another one's forward pass from being booked there too."""
+    stack = _get_current_function_mode_stack()
+    if not any(isinstance(mode, ShapeMode) for mode in stack):
+        yield
+        return
+    others = [mode for mode in stack if not isinstance(mode, ShapeMode)]
+    with _disable_current_modes():
+        _exchange_modes(stack, others)
+        try:
+            yield
+        finally:
+            _exchange_modes(others, stack)
 
 
-def _exchanged(value: Any, old: Tensor, new: Tensor) -> Any:
+def _exchange_modes(old: list[TorchFunctionMode], new: list[TorchFunctionMode]) -> None:
+    for _ in old:
+        _pop_mode()
+    for mode in new:
+        _push_mode(mode)
+
+
+def _exchanged(value: Any, others: Mapping[int, Tensor]) -> Any:
+    """Exchange tensors, by their ``id``, for others."""
     if isinstance(value, dict):
-        return {key: _exchanged(item, old, new) for key, item in value.items()}
+        return {key: _exchanged(item, others) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(_exchanged(item, old, new) for item in value)
-    return new if value is old else value
-
-
-def _without_device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of ``Tensor.to`` that change the type, without those that change the place."""
-    kept = [args[0]]
-    for value in args[1:]:
-        if isinstance(value, Tensor):
-            kept.append(value.dtype)
-        elif isinstance(value, torch.dtype):
-            kept.append(value)
-    return tuple(kept), {key: value for key, value in kwargs.items() if key == "dtype" and value is not None}
+        return type(value)(_exchanged(item, others) for item in value)
+    return others.get(id(value), value) if isinstance(value, Tensor) else value
 
 
 class ValueMode(ShapeMode):
     """Runs everything for real, on copies, and books it by its shapes like :class:`ShapeMode`."""
 
     def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, ledger, name = kwargs or {}, self.ledger, _name(func)
+        kwargs, ledger, name = kwargs or {}, self.ledger, name_of(func)
         if func in READERS:
             return func(*args, **kwargs)
         inputs = list(tensors_in(args, kwargs))
@@ -214,14 +192,16 @@ class ValueMode(ShapeMode):
         if name in MAKERS:
             with as_real():
                 return func(*args, **kwargs)
+        if name in TENSOR_READERS and any(tensor.is_floating_point() for tensor in inputs):
+            ledger.uncounted[f"Python on the values of Tensor.{name}"] = None
+        elif name in NUMBER_READERS or name in TENSOR_READERS:
+            ledger.revealed = name
         if self._book(func, args, kwargs):
             with as_real():
                 out = func(*args, **kwargs)
         else:
             out = func(*args, **kwargs)
-        target = kwargs.get("out", args[0] if args and _writes(name) else None)
-        if isinstance(target, Tensor) and ledger.is_static(target):
-            ledger.write(target)
+        ledger.overwrite(written(name, args, kwargs))
         ledger.maps.update((id(tensor), tensor) for tensor in tensors_in(out))
         return out
 

@@ -32,7 +32,7 @@ ACTIVATIONS = _table(
         (2, 1): """
             sigmoid tanh hardsigmoid _softmax _log_softmax _safe_softmax _masked_softmax elu celu selu softplus
             log_sigmoid log_sigmoid_forward logaddexp logaddexp2 xlogy""",
-        (3, 1): "silu hardswish gelu mish glu",
+        (3, 1): "silu hardswish gelu mish",
     }
 )
 ELEMENTWISE = _table(
@@ -43,7 +43,6 @@ ELEMENTWISE = _table(
             isnan isinf isfinite isposinf isneginf nan_to_num isin bucketize searchsorted heaviside cumsum cummax
             cummin""",
         (1, 0): "reciprocal fmod remainder floor_divide cumprod bitwise_left_shift bitwise_right_shift",
-        (1, 2): "lerp",
         (2, 2): """
             fake_quantize_per_tensor_affine_cachemask fake_quantize_per_channel_affine_cachemask
             _fake_quantize_per_tensor_affine_cachemask_tensor_qparams""",
@@ -76,22 +75,22 @@ REDUCTIONS = {
 FREE = frozenset(
     words(
         """
-    clone copy _to_copy cat stack index index_select gather take scatter index_put _index_put_impl _unsafe_index
-    _unsafe_index_put index_copy index_fill masked_scatter slice_scatter select_scatter diagonal_scatter embedding
-    constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
-    replication_pad3d im2col roll flip rot90 repeat repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle
-    native_channel_shuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
-    _upsample_nearest_exact2d _upsample_nearest_exact3d empty empty_like empty_strided empty_permuted new_empty
-    new_empty_strided new_zeros new_ones new_full zeros zeros_like ones ones_like full full_like arange linspace eye
-    rand rand_like randn randn_like randint randint_like randperm bernoulli uniform normal normal_functional random
-    exponential native_dropout fill zero tril triu tril_indices triu_indices masked_select nonzero nonzero_static unique
-    _unique2 unique_dim scalar_tensor lift lift_fresh lift_fresh_copy contiguous _unsafe_view _reshape_copy resize
-    resize_as _local_scalar_dense item _assert_async _assert_tensor_metadata is_same_size equal _pin_memory
-    real imag view_as_real view_as_complex complex polar unfold_copy _to_sparse to_sparse _to_dense block_diag
-    max_unpool2d max_unpool3d split_with_sizes_copy unbind_copy detach alias set_ _resize_output hann_window
-    hamming_window _conj _neg_view resolve_conj resolve_neg unsafe_split unsafe_split_with_sizes unsafe_chunk
-    embedding_renorm
-    """
+        clone copy _to_copy cat stack index index_select gather take _unsafe_index index_copy index_fill
+        masked_scatter slice_scatter select_scatter diagonal_scatter embedding constant_pad_nd reflection_pad1d
+        reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d im2col roll flip
+        rot90 repeat repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle
+        upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+        _upsample_nearest_exact2d _upsample_nearest_exact3d empty empty_like empty_strided empty_permuted
+        new_empty new_empty_strided new_zeros new_ones new_full zeros zeros_like ones ones_like full full_like
+        arange linspace eye rand rand_like randn randn_like randint randint_like randperm bernoulli uniform
+        normal normal_functional random exponential native_dropout fill zero tril triu tril_indices triu_indices
+        masked_select nonzero nonzero_static scalar_tensor lift lift_fresh lift_fresh_copy contiguous
+        _unsafe_view _reshape_copy resize resize_as _local_scalar_dense item _assert_async
+        _assert_tensor_metadata is_same_size equal _pin_memory real imag view_as_real view_as_complex complex
+        polar unfold_copy _to_sparse to_sparse _to_dense block_diag max_unpool2d max_unpool3d
+        split_with_sizes_copy unbind_copy detach alias set_ _resize_output hann_window hamming_window _conj
+        _neg_view resolve_conj resolve_neg unsafe_split unsafe_split_with_sizes unsafe_chunk embedding_renorm
+        """
     )
 )
 # Operators of torch that multiply and add, known by their names.

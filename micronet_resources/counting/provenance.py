@@ -9,13 +9,14 @@ all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from micronet_resources.counting.roots import Root, made_from
 from micronet_resources.counting.tensors import (
+    BUILDERS,
     MAKERS,
     META,
     as_real,
@@ -25,30 +26,9 @@ from micronet_resources.counting.tensors import (
     storage_key,
 )
 
-__all__ = ["Provenance", "Root"]
+__all__ = ["Provenance"]
 
 _empty = torch.empty
-
-
-@dataclass(slots=True, eq=False)
-class Root:
-    """A static tensor that the network has to store; its views share it.
-
-    Parameters
-    ----------
-    name : str or None
-        Of the parameter or buffer that it is or was computed from; None for a constant that nobody has named yet.
-    tensor : Tensor
-    parameters : tuple of Parameter
-        Those that it was computed from.
-    is_registered : bool
-        Whether it is a parameter, a buffer or an attribute of a module, or computed from one.
-    """
-
-    name: str | None
-    tensor: Tensor
-    parameters: tuple[nn.Parameter, ...]
-    is_registered: bool
 
 
 class Provenance:
@@ -74,6 +54,9 @@ class Provenance:
         self.maps: dict[int, Tensor] = {}
         # Storage that something from the input was written into.
         self.written: dict[int, Any] = {}
+        # How Python got a number that depends on the input, and all that it may have computed from it and brought back.
+        self.revealed: str | None = None
+        self.uncounted: dict[str, None] = {}
 
     def hold(self, named: Mapping[int, tuple[str, Tensor]]) -> None:
         """Set the tensors that the model holds."""
@@ -138,6 +121,17 @@ class Provenance:
         storage = tensor.untyped_storage()
         self.written[storage._cdata] = storage
 
+    def overwrite(self, tensors: Iterable[Tensor]) -> None:
+        """Note that something from the input was written into those of the tensors that are static."""
+        for tensor in tensors:
+            if self.is_static(tensor):
+                self.write(tensor)
+
+    def forget(self, tensors: Iterable[Tensor]) -> None:
+        """Note that tensors without values are not static, or are no more."""
+        for tensor in tensors:
+            self.statics.pop(id(tensor), None)
+
     def root(self, tensor: Tensor) -> Root:
         """Return what is stored for a static tensor."""
         root = self.roots.get(id(tensor))
@@ -148,10 +142,17 @@ class Provenance:
                 root = self._copied_root(owned)
                 if root is None:
                     self.adopt(owned)
+            elif name is None:
+                self._suspect()
             if root is None:
                 root = Root(name, tensor, (owned,) if is_parameter else (), name is not None or is_parameter)
             self.roots[id(tensor)] = root
         return root
+
+    def _suspect(self) -> None:
+        """Note that a constant comes from Python, which may have computed it from the input."""
+        if self.revealed is not None:
+            self.uncounted[f"Python on the values of Tensor.{self.revealed}"] = None
 
     def _copied_root(self, parameter: nn.Parameter) -> Root | None:
         """Return the root of what a parameter was made from in the forward pass, as by ``copy.deepcopy(layer)``."""
@@ -187,6 +188,8 @@ class Provenance:
 
         Views and plain copies share the root of their source; the same arithmetic done twice is one root.
         """
+        if operator in BUILDERS:
+            self._suspect()
         parents = [self.root(tensor) for tensor in inputs]
         for position, output in enumerate(outputs):
             if any(output is tensor for tensor in inputs):
@@ -199,7 +202,7 @@ class Provenance:
                 origin = (id(output),) if is_unique else (operator, position, self._pattern(arguments))
                 root = self.origins.get(origin)
             if root is None:
-                root = self.origins[origin] = _made_from(parents, output)
+                root = self.origins[origin] = made_from(parents, output)
             # The output is kept, so that its id stays its own.
             self.roots[id(output)], self.statics[id(output)] = root, output
 
@@ -207,7 +210,7 @@ class Provenance:
         """Note that static values were written into a static tensor: a copy of a weight is one no more."""
         if id(tensor) not in self.named:
             parents = [self.root(tensor), *(self.root(other) for other in inputs if other is not tensor)]
-            self.roots[id(tensor)], self.statics[id(tensor)] = _made_from(parents, tensor), tensor
+            self.roots[id(tensor)], self.statics[id(tensor)] = made_from(parents, tensor), tensor
 
     def _pattern(self, value: Any) -> Any:
         """What distinguishes the arguments of a function: values, places of tensors, and which part of a root it is."""
@@ -228,9 +231,3 @@ class Provenance:
             self.statics.setdefault(id(output), output)
             if root is not None:
                 self.roots.setdefault(id(output), root)
-
-
-def _made_from(parents: list[Root], tensor: Tensor) -> Root:
-    parameters = {id(p): p for parent in parents for p in parent.parameters}
-    name = next((parent.name for parent in parents if parent.is_registered), None)
-    return Root(name, tensor, tuple(parameters.values()), name is not None)

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from micronet_resources.counting.operator_costs import words
 
-__all__ = ["MAKERS", "META", "as_real", "have_equal_values", "is_random", "is_view", "storage_key", "tensors_in"]
+__all__ = [
+    "BUILDERS",
+    "MAKERS",
+    "META",
+    "as_real",
+    "have_equal_values",
+    "is_random",
+    "is_view",
+    "storage_key",
+    "tensors_in",
+]
 
 META = torch.device("meta")
 # Within it, tensors are made and viewed without passing through the dispatch mode that counts: a microsecond each.
@@ -26,6 +36,8 @@ MAKERS = frozenset(
         "zeros_like ones_like empty_like full_like new_zeros new_ones new_full new_empty new_tensor new_empty_strided"
     )
 )
+# They make a tensor of numbers that Python has.
+BUILDERS = frozenset(words("tensor as_tensor asarray new_tensor scalar_tensor"))
 
 
 def tensors_in(*values: Any) -> Iterator[Tensor]:
@@ -63,7 +75,9 @@ def have_equal_values(first: Tensor, second: Tensor) -> bool:
 
 @cache
 def is_random(operator: str) -> bool:
-    """Whether an operator draws random numbers."""
+    """Whether an operator, or a function of torch with this name, draws random numbers."""
+    if "dropout" in operator or operator == "gumbel_softmax":
+        return True
     packet = getattr(torch.ops.aten, operator, None)
     overloads = [getattr(packet, name) for name in packet.overloads()] if packet is not None else []
     return any(torch.Tag.nondeterministic_seeded in overload.tags for overload in overloads)

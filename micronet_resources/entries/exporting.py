@@ -83,6 +83,8 @@ def export(
     ...     measure(path).params
     1254
     """
+    if isinstance(path, nn.Module) or str(task).endswith(".onnx"):
+        raise EntryError("the arguments are in another order: write export(model, 'entry.onnx', 'patterns').")
     goal = rule_set(rules).task(task)
     path = Path(path)
     if not path.parent.is_dir():

@@ -15,6 +15,7 @@ from micronet_resources.onnx_graph.graph import Graph, read_graph
 from micronet_resources.onnx_graph.hidden import refuse_hidden_work
 from micronet_resources.onnx_graph.inventory import take_inventory
 from micronet_resources.onnx_graph.limits import Limits
+from micronet_resources.onnx_graph.rewriting import INPUT, OUTPUT, rewrite_graph
 from micronet_resources.rulebook.records import Task
 from micronet_resources.rules import RULES, rule_set
 
@@ -96,10 +97,10 @@ def _scores(data: bytes, pixels: bytes, shape: Sequence[int], limits: dict[str, 
         raise EntryError(f"the entry takes images of shape {expected.shape[1:]}, these have {images.shape[1:]}.")
     if len(answer) != 2 or answer[0] != 1:
         raise EntryError(f"the entry gives scores of shape {answer} for one image: one for each class is needed.")
-    session = _start_session(data)
+    session = _start_session(rewrite_graph(graph))
     images = images.astype(expected.dtype)
     for index in range(len(images)):
-        (scores,) = _call(session, {graph.input: images[index : index + 1]}, graph.output)
+        scores = _call(session, images[index : index + 1])
         if scores.shape != answer:
             raise EntryError(f"the entry gave scores of shape {scores.shape} for one image; its graph says {answer}.")
         if not np.isfinite(scores).all():
@@ -124,9 +125,9 @@ def _start_session(data: bytes) -> Any:
         raise EntryError(f"onnxruntime cannot load the entry: {_short(error)}") from None
 
 
-def _call(session: Any, inputs: dict[str, np.ndarray], output: str) -> list[np.ndarray]:
+def _call(session: Any, image: np.ndarray) -> np.ndarray:
     try:
-        return session.run([output], inputs)
+        return session.run([OUTPUT], {INPUT: image})[0]
     except Exception as error:
         raise EntryError(f"onnxruntime cannot run the entry on one image: {_short(error)}") from None
 

@@ -34,7 +34,7 @@ def _limit_myself(memory: int, processor_seconds: int) -> None:
 
 def _answer(question: dict[str, Any], blobs: list[bytes], reply: Reply) -> None:
     from micronet_resources.entries import tasks
-    from micronet_resources.onnx_graph.errors import EntryError
+    from micronet_resources.onnx_graph.errors import AGAIN, EntryError
 
     def report(done: int, total: int) -> None:
         reply({"done": done, "total": total})
@@ -48,8 +48,8 @@ def _answer(question: dict[str, Any], blobs: list[bytes], reply: Reply) -> None:
     except RecursionError:
         reply({"refused": "the entry is nested too deeply."})
     except Exception as error:  # whatever else a damaged file makes a parser raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        reply({"refused": f"the entry is damaged, or no network that can be measured ({text})."})
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reply({"refused": f"the file is damaged, or holds no network that can be measured ({text}). {AGAIN}"})
     else:
         reply({"result": result})
 

@@ -180,6 +180,15 @@ def input_bits(graph: Graph) -> Mapping[tuple[int, int], int]:
         For each node, by its position in ``graph.nodes``, and each of its inputs that depends on the image: the bits
         that tell the levels apart which can occur, if the map lies on a grid with one scale; otherwise those of its
         type, 16 for float16 and 32 for float32.
+
+    Examples
+    --------
+    >>> from micronet_resources.onnx_graph.admission import admit
+    >>> from micronet_resources.onnx_graph.graph import read_graph
+    >>> from micronet_resources.references import reference_path
+    >>> graph = read_graph(admit(reference_path().read_bytes()))
+    >>> input_bits(graph)[0, 0]
+    32
     """
     follower = _Follower(graph)
     found = {}

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto
 
-from micronet_resources.onnx_graph.errors import EntryError
+from micronet_resources.onnx_graph.errors import AGAIN, EntryError
 from micronet_resources.onnx_graph.limits import Limits
 from micronet_resources.onnx_graph.operators import ALLOWED, FOLDED_ONLY, OPSETS, SEQUENCES
 from micronet_resources.onnx_graph.shapes import TYPES
@@ -82,10 +82,9 @@ def admit(
         raise
     except onnx.checker.ValidationError as error:
         reason = " ".join(str(error).split())[:200]
-        raise EntryError(f"not a valid ONNX model: {reason}. Export the network again.") from None
-    except Exception as error:  # a damaged file can fail anywhere
-        reason = " ".join(str(error).split())[:200]
-        raise EntryError(f"malformed file ({type(error).__name__}: {reason}): export the network again.") from None
+        raise EntryError(f"not a valid ONNX model: {reason}. {AGAIN}") from None
+    except Exception as error:  # a damaged file can fail anywhere, and what that says helps nobody
+        raise EntryError(f"the file is damaged, so that it cannot be read to its end. {AGAIN}") from error
     return model
 
 
@@ -186,7 +185,7 @@ def _check_names(graph: onnx.GraphProto) -> None:
     names += [name for node in graph.node for name in node.output if name]
     for name in names:
         if "\0" in name:
-            raise EntryError(f"the name {name[:60]!r} contains a null character: export the network again.")
+            raise EntryError(f"the name {name[:60]!r} contains a null character. {AGAIN}")
         if name in seen:
             raise EntryError(f"the name {name[:60]!r} is defined twice: every tensor has one name and one origin.")
         seen.add(name)
@@ -219,7 +218,7 @@ def _check_tensor(tensor: TensorProto, file_bytes: int, limits: Limits) -> None:
     try:
         value = onnx.numpy_helper.to_array(tensor)
     except Exception:
-        raise EntryError(f"{where} of shape {shape} holds data of another size: export the network again.") from None
+        raise EntryError(f"{where} of shape {shape} holds data of another size. {AGAIN}") from None
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise EntryError(
             f"{where} holds infinity or NaN: every weight must be finite. Train again, or clip the weights."

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from micronet_resources.onnx_graph.errors import EntryError
-from micronet_resources.onnx_graph.folding import fold, work
+from micronet_resources.onnx_graph.errors import AGAIN, EntryError
+from micronet_resources.onnx_graph.folding import fold
 from micronet_resources.onnx_graph.limits import Limits
 from micronet_resources.onnx_graph.operators import MOVES, VIEWS
+from micronet_resources.onnx_graph.workload import work
 
 __all__ = ["Constant", "ConstantTable", "is_uniform", "to_root_layout"]
 
@@ -145,7 +146,7 @@ class ConstantTable:
             raise
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise EntryError(f"{node} cannot compute a constant from its inputs: {reason}.") from None
+            raise EntryError(f"{node} cannot compute a constant from its inputs: {reason}. {AGAIN}") from None
         written = all(name in self._written for name in inputs if name)
         origin = _digest(op, sorted(attributes.items()), [self._origins[name] if name else "" for name in inputs])
         for position, (name, value) in enumerate(zip(outputs, results, strict=False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +102,16 @@ def count_graph(graph: Graph, limits: Limits | None = None) -> tuple[tuple[Node,
     ------
     EntryError
         If the cost of a node is not known, or the sum exceeds the limit.
+
+    Examples
+    --------
+    >>> from micronet_resources.onnx_graph.admission import admit
+    >>> from micronet_resources.onnx_graph.graph import read_graph
+    >>> from micronet_resources.references import reference_path
+    >>> graph = read_graph(admit(reference_path().read_bytes()))
+    >>> node, (convolution, *_) = count_graph(graph)[0]
+    >>> node.op, convolution.kind, convolution.macs
+    ('Conv', 'convolution', 442368)
     """
     limits = limits or Limits()
     wiring = Wiring(graph)
@@ -209,10 +220,12 @@ def find_folded(graph: Graph) -> dict[int, int]:
     Returns
     -------
     dict of int to int
-        Position of the BatchNormalization in ``graph.nodes`` -> position of the node whose output only it reads. The
-        bias of a linear map may be added in between.
+        Position of the BatchNormalization in ``graph.nodes`` -> position of the node whose output only it reads, and
+        whose weight no other node reads. The bias of a linear map may be added in between.
     """
     wiring = Wiring(graph)
+    constants = (graph.constants[name] for node in graph.nodes for name in node.inputs if name in graph.constants)
+    uses = Counter(constant.root for constant in constants)
     folded = {}
     for index, node in enumerate(graph.nodes):
         if node.op != "BatchNormalization":
@@ -224,6 +237,11 @@ def find_folded(graph: Graph) -> dict[int, int]:
             producer = wiring.producer(source)
         if producer is None or wiring.only_consumer(source) is None:
             continue
-        if producer.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") and wiring.constant(producer, 1) is not None:
+        weight = wiring.constant(producer, 1)
+        if producer.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or weight is None:
+            continue
+        # Behind a linear map of more dimensions, channels are positions; a shared weight takes over one scale only.
+        is_positional = producer.op == "MatMul" and len(wiring.output_shape(producer)) != 2
+        if not is_positional and weight.root is not None and uses[weight.root] == 1:
             folded[index] = wiring.producers[source]
     return folded

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["EntryError"]
+__all__ = ["AGAIN", "EntryError"]
+
+# What to do about a file that is damaged.
+AGAIN = "Write it again with entry.export(model, path), and hand in that file as it is."
 
 
 class EntryError(ValueError):

@@ -1,4 +1,4 @@
-"""The value of an operator whose inputs are all known: numpy in place of a runtime, with the work announced first."""
+"""The value of an operator whose inputs are all known: numpy in place of a runtime."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from micronet_resources.onnx_graph.errors import EntryError
-from micronet_resources.onnx_graph.operators import MOVES
+from micronet_resources.onnx_graph.workload import numbers_of, padding_of
 
-__all__ = ["fold", "work"]
+__all__ = ["fold"]
 
 Value = np.ndarray
 Inputs = Sequence[Value | None]
@@ -28,7 +28,6 @@ PAIRS: dict[str, np.ufunc] = {
     "LessOrEqual": np.less_equal,
     "Max": np.maximum,
     "Min": np.minimum,
-    "Mod": np.mod,
     "Mul": np.multiply,
     "Or": np.logical_or,
     "Pow": np.power,
@@ -67,83 +66,19 @@ REDUCTIONS: dict[str, Callable[..., Value]] = {
 }
 
 
-def _numbers(inputs: Inputs, attributes: Attributes, position: int, name: str) -> tuple[int, ...] | None:
-    """A list of whole numbers that newer operator sets give as an input and older ones as an attribute."""
-    value = inputs[position] if len(inputs) > position else None
-    if value is not None:
-        return tuple(int(number) for number in np.ravel(value))
-    given = attributes.get(name)
-    return None if given is None else tuple(int(number) for number in given)
-
-
 def _reshaped(value: Value, sizes: Sequence[int], keep_zero: bool) -> tuple[int, ...]:
     return tuple(value.shape[axis] if size == 0 and not keep_zero else int(size) for axis, size in enumerate(sizes))
 
 
-def work(op: str, attributes: Attributes, inputs: Inputs) -> int:
-    """Elements that folding a node reads, multiplies or writes, known before it is done.
-
-    Parameters
-    ----------
-    op : str
-    attributes : mapping
-        As in :class:`~micronet_resources.onnx_graph.graph.Node`.
-    inputs : sequence of array or None
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> work("MatMul", {}, [np.ones((8, 4)), np.ones((4, 16))])
-    512
-    """
-    shapes = [value.shape for value in inputs if value is not None]
-    read = sum(math.prod(shape) for shape in shapes)
-    if op == "MatMul":
-        return math.prod(shapes[0]) * (shapes[1][-1] if len(shapes[1]) > 1 else 1) * math.prod(shapes[1][:-2])
-    if op in PAIRS or op in ("Div", "Where", "PRelu"):
-        return max(read, math.prod(np.broadcast_shapes(*shapes)))
-    if op == "Expand":
-        return math.prod(np.broadcast_shapes(shapes[0], tuple(int(size) for size in inputs[1])))
-    if op == "ConstantOfShape":
-        return math.prod(max(0, int(size)) for size in inputs[0])
-    if op == "Range":
-        first, end, step = (float(np.ravel(value)[0]) for value in inputs)
-        return max(0, math.ceil((end - first) / step))
-    if op == "Gather":
-        rows = shapes[0][attributes.get("axis", 0)]
-        return math.prod(shapes[0]) // max(1, rows) * math.prod(shapes[1])
-    if op == "Tile":
-        return math.prod(shapes[0]) * math.prod(max(0, int(times)) for times in inputs[1])
-    if op == "Pad":
-        return math.prod(size + abs(before) + abs(after) for size, before, after in _padding(attributes, inputs))
-    if op in MOVES and (op not in ("Reshape", "Flatten") or inputs[0].flags.c_contiguous):
-        return 0  # a view of the same memory
-    return read
-
-
-def _padding(attributes: Attributes, inputs: Inputs) -> list[tuple[int, int, int]]:
-    """Of each axis: size, elements added before and after."""
-    shape = inputs[0].shape
-    pads = _numbers(inputs, attributes, 1, "pads")
-    axes = _numbers(inputs, attributes, 3, "axes") or tuple(range(len(shape)))
-    widths = [(size, 0, 0) for size in shape]
-    for position, axis in enumerate(axes):
-        widths[axis] = (shape[axis], pads[position], pads[position + len(axes)])
-    return widths
-
-
 def _slice(attributes: Attributes, inputs: Inputs) -> Value:
-    starts, ends = _numbers(inputs, attributes, 1, "starts"), _numbers(inputs, attributes, 2, "ends")
-    axes = _numbers(inputs, attributes, 3, "axes") or tuple(range(len(starts)))
-    steps = _numbers(inputs, attributes, 4, "steps") or (1,) * len(starts)
+    starts, ends = numbers_of(inputs, attributes, 1, "starts"), numbers_of(inputs, attributes, 2, "ends")
+    axes = numbers_of(inputs, attributes, 3, "axes") or tuple(range(len(starts)))
+    steps = numbers_of(inputs, attributes, 4, "steps") or (1,) * len(starts)
     cut = [slice(None)] * inputs[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = inputs[0].shape[axis]
-        if step < 0 and end < -size:
-            end = None  # to the first element, which a negative end cannot say in Python
+        if step < 0:  # from and to the first element, which a negative number cannot say in Python
+            start, end = max(start, -size), None if end < -size else end
         cut[axis] = slice(start, end, step)
     return inputs[0][tuple(cut)]
 
@@ -151,7 +86,7 @@ def _slice(attributes: Attributes, inputs: Inputs) -> Value:
 def _pad(attributes: Attributes, inputs: Inputs) -> Value:
     if attributes.get("mode", "constant") != "constant":
         raise EntryError("a constant is padded by reflection or repetition: store the padded tensor instead.")
-    widths = _padding(attributes, inputs)
+    widths = padding_of(attributes, inputs)
     value = inputs[0]
     for axis, (size, before, after) in enumerate(widths):
         cut = [slice(None)] * value.ndim
@@ -174,7 +109,7 @@ def _dequantized(attributes: Attributes, inputs: Inputs) -> Value:
 
 def _split(attributes: Attributes, inputs: Inputs) -> tuple[Value, ...]:
     axis = attributes.get("axis", 0)
-    sizes = _numbers(inputs, attributes, 1, "split")
+    sizes = numbers_of(inputs, attributes, 1, "split")
     if sizes is None:
         parts = attributes["num_outputs"]
         chunk = -(-inputs[0].shape[axis] // parts)
@@ -183,17 +118,28 @@ def _split(attributes: Attributes, inputs: Inputs) -> tuple[Value, ...]:
 
 
 def _divided(left: Value, right: Value) -> Value:
+    _refuse_zeros(right)
     if left.dtype.kind == "f":
         return left / right
     quotient = np.abs(left) // np.abs(right)
     return (quotient * np.sign(left) * np.sign(right)).astype(left.dtype)  # whole numbers are divided towards zero
 
 
+def _remainder(attributes: Attributes, inputs: Inputs) -> Value:
+    _refuse_zeros(inputs[1])
+    return (np.fmod if attributes.get("fmod", 0) else np.mod)(inputs[0], inputs[1])
+
+
+def _refuse_zeros(divisor: Value) -> None:
+    if np.count_nonzero(divisor) < divisor.size:
+        raise EntryError("a constant is divided by zero: store the quotient, or divide by other numbers.")
+
+
 def fold(op: str, attributes: Attributes, inputs: Inputs) -> tuple[Value, ...]:
     """Compute a node from known inputs.
 
-    The caller bounds the work with :func:`work` first. Operators that only move elements work on arrays of any type,
-    so that labels can be sent through them.
+    The caller bounds the work with :func:`~micronet_resources.onnx_graph.workload.work` first. Operators that only move
+    elements work on arrays of any type, so that labels can be sent through them.
 
     Parameters
     ----------
@@ -224,14 +170,14 @@ def fold(op: str, attributes: Attributes, inputs: Inputs) -> tuple[Value, ...]:
         result = first
         for other in inputs[1:]:
             result = PAIRS[op](result, other)
-        return (np.asarray(result, first.dtype if op in ("Mod", "Pow") else None),)
+        return (np.asarray(result, first.dtype if op == "Pow" else None),)
     if op in SINGLES:
         return (np.asarray(SINGLES[op](first)),)
     if op in REDUCTIONS:
-        axes = _numbers(inputs, attributes, 1, "axes")
-        if not axes and attributes.get("noop_with_empty_axes", 0):
-            return (first,)
-        reduced = REDUCTIONS[op](first, axis=axes or None, keepdims=bool(attributes.get("keepdims", 1)))
+        axes = numbers_of(inputs, attributes, 1, "axes")
+        if not axes:  # over no axis each element is still squared, or loses its sign
+            axes = () if attributes.get("noop_with_empty_axes", 0) else None
+        reduced = REDUCTIONS[op](first, axis=axes, keepdims=bool(attributes.get("keepdims", 1)))
         return (np.asarray(reduced).astype(first.dtype),)
     if op == "Split":
         return _split(attributes, inputs)
@@ -252,6 +198,7 @@ OTHERS: dict[str, Callable[[Attributes, Inputs], Value]] = {
     ),
     "DequantizeLinear": _dequantized,
     "Div": lambda a, x: _divided(x[0], x[1]),
+    "Mod": _remainder,
     "Expand": lambda a, x: np.broadcast_to(x[0], np.broadcast_shapes(x[0].shape, tuple(int(size) for size in x[1]))),
     "Flatten": lambda a, x: x[0].reshape(
         math.prod(x[0].shape[: a.get("axis", 1)]), math.prod(x[0].shape[a.get("axis", 1) :])
@@ -263,9 +210,9 @@ OTHERS: dict[str, Callable[[Attributes, Inputs], Value]] = {
     "Reshape": lambda a, x: x[0].reshape(_reshaped(x[0], x[1], bool(a.get("allowzero", 0)))),
     "Size": lambda a, x: np.array(x[0].size, np.int64),
     "Slice": _slice,
-    "Squeeze": lambda a, x: np.squeeze(x[0], _numbers(x, a, 1, "axes")),
+    "Squeeze": lambda a, x: np.squeeze(x[0], numbers_of(x, a, 1, "axes")),
     "Tile": lambda a, x: np.tile(x[0], tuple(int(times) for times in x[1])),
     "Transpose": lambda a, x: np.transpose(x[0], a.get("perm")),
-    "Unsqueeze": lambda a, x: np.expand_dims(x[0], _numbers(x, a, 1, "axes")),
+    "Unsqueeze": lambda a, x: np.expand_dims(x[0], numbers_of(x, a, 1, "axes")),
     "Where": lambda a, x: np.where(x[0], x[1], x[2]),
 }

@@ -14,7 +14,7 @@ import onnx
 from onnx import AttributeProto
 
 from micronet_resources.onnx_graph.constants import Constant, ConstantTable
-from micronet_resources.onnx_graph.errors import EntryError
+from micronet_resources.onnx_graph.errors import AGAIN, EntryError
 from micronet_resources.onnx_graph.limits import Limits
 from micronet_resources.onnx_graph.operators import ALLOWED, FOLDED_ONLY
 from micronet_resources.onnx_graph.records import Graph, Node, TensorType
@@ -195,7 +195,14 @@ class _Reader:
 def _read(model: onnx.ModelProto, limits: Limits) -> Graph:
     reader = _Reader(model, limits)
     for proto in model.graph.node:
-        reader.read(proto)
+        try:
+            reader.read(proto)
+        except EntryError:
+            raise
+        except Exception as error:  # an attribute or an input that is missing, or is not what the operator takes
+            raise EntryError(
+                f"{_where(proto)} makes no sense: its inputs or attributes are not those of the operator. {AGAIN}"
+            ) from error
     output = model.graph.output[0].name
     if output in reader.constants or output not in reader.types:
         raise EntryError(f"the output {output!r} does not depend on the image: an entry must look at it.")
@@ -240,12 +247,18 @@ def read_graph(model: onnx.ModelProto, limits: Limits | None = None) -> Graph:
     ------
     EntryError
         If the graph uses what entries may not use, exceeds a limit, or makes no sense.
+
+    Examples
+    --------
+    >>> from micronet_resources.onnx_graph.admission import admit
+    >>> from micronet_resources.references import reference_path
+    >>> read_graph(admit(reference_path().read_bytes()))
+    Graph(23 operators, (1, 3, 32, 32) -> (1, 10), operator set 21)
     """
     limits = limits or Limits()
     try:
         return _read(model, limits)
     except EntryError:
         raise
-    except Exception as error:  # a damaged file can fail anywhere; what it says is no traceback for a student
-        reason = " ".join(str(error).split())[:200]
-        raise EntryError(f"malformed graph ({type(error).__name__}: {reason}): export the network again.") from None
+    except Exception as error:  # a damaged file can fail anywhere, and what that says helps nobody
+        raise EntryError(f"the graph of the file is damaged, so that it cannot be read to its end. {AGAIN}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,8 +12,18 @@ from micronet_resources.encoding import find_encodings, has_only_signs, operand_
 from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
 from micronet_resources.onnx_graph.activation_bits import input_bits
 from micronet_resources.onnx_graph.constants import to_root_layout
-from micronet_resources.onnx_graph.counting import StoredRoot, Use, count_graph, find_folded, stored_roots
+from micronet_resources.onnx_graph.counting import StoredRoot, Use, stored_roots
 from micronet_resources.onnx_graph.limits import Limits
+from micronet_resources.onnx_graph.normalizations import (
+    MEAN,
+    SCALE,
+    SHIFT,
+    VARIANCE,
+    Folding,
+    charge_statistics,
+    find_folding,
+)
+from micronet_resources.onnx_graph.pairing import charge_graph
 from micronet_resources.onnx_graph.pruning import LiveNode, follow_zeros
 from micronet_resources.onnx_graph.records import Graph, Node
 from micronet_resources.operations import Operation
@@ -25,31 +35,6 @@ FULL = 32  # bits of a factor about which nothing is known
 # Where the outputs are in the weight of a node.
 OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 LONGEST_NAME = 100
-
-
-@dataclass(frozen=True)
-class _Folding:
-    """What disappears when batch normalizations are folded into the layers in front of them."""
-
-    normalizations: frozenset[int]
-    biases: frozenset[int]  # nodes that add the bias of such a layer
-    readers: frozenset[tuple[int, int]]  # (node, position) of the scales and of these biases
-
-
-def _find_folding(graph: Graph) -> _Folding:
-    pairs = find_folded(graph)
-    biases, readers = set(), set()
-    producers = {name: index for index, node in enumerate(graph.nodes) for name in node.outputs}
-    for normalization, layer in pairs.items():
-        readers.add((normalization, 1))
-        between = producers[graph.nodes[normalization].inputs[0]]
-        adder = between if between != layer else layer
-        biases.add(adder)
-        if adder == layer:
-            readers.add((layer, 2))
-        else:
-            readers.update((adder, position) for position in range(len(graph.nodes[adder].inputs)))
-    return _Folding(frozenset(pairs), frozenset(biases), frozenset(readers))
 
 
 def take_inventory(graph: Graph, limits: Limits | None = None) -> tuple[tuple[LayerProfile, ...], Inventory]:
@@ -73,15 +58,21 @@ def take_inventory(graph: Graph, limits: Limits | None = None) -> tuple[tuple[La
     EntryError
         If the cost of a node is not known, or the sum exceeds the limit.
     """
-    counted = count_graph(graph, limits)
+    counted = charge_graph(graph, limits)
     roots = stored_roots(graph)
-    folding = _find_folding(graph)
     liveness = follow_zeros(graph)
     widths = input_bits(graph)
-    stored = {root.root: _measure_tensor(graph, root, liveness.roots[root.root], folding) for root in roots}
+    stored = {root.root: _measure_tensor(graph, root, liveness.roots[root.root]) for root in roots}
+    stored = charge_statistics(graph, liveness, stored)
+    folding = find_folding(graph, stored)
+    reads = _find_reads(graph, roots)
+    stored = {
+        root: replace(tensor, name=_clean(tensor.name), folded=folding.readers.issuperset(reads[root]))
+        for root, tensor in stored.items()
+    }
     first_use = {}
-    for root in roots:
-        first_use.setdefault(root.uses[0].node, []).append(stored[root.root])
+    for root, tensor in stored.items():
+        first_use.setdefault(reads[root][0][0], []).append(tensor)
     groups: dict[str, list[int]] = {}
     for index, (node, operations) in enumerate(counted):
         if operations or index in first_use:
@@ -105,16 +96,26 @@ def _clean(name: str) -> str:
     return shown or "(model)"
 
 
-def _measure_tensor(graph: Graph, root: StoredRoot, live: np.ndarray, folding: _Folding) -> StoredTensor:
+def _measure_tensor(graph: Graph, root: StoredRoot, live: np.ndarray) -> StoredTensor:
+    is_mask = graph.constants[root.root].value.dtype == bool
     return StoredTensor(
-        name=_clean(root.name),
+        name=root.name,
         shape=tuple(root.value.shape),
-        role=root.role,
+        role="other" if is_mask else root.role,
         live=int(live.sum()),
         nonzero=int(np.count_nonzero(root.value[live])),
         encodings=find_encodings(root.value, axis=_output_axis(graph, root), live=live),
-        folded=all((use.node, use.position) in folding.readers for use in root.uses),
     )
+
+
+def _find_reads(graph: Graph, roots: Iterable[StoredRoot]) -> dict[str, list[tuple[int, int]]]:
+    """Node and position of every use of the stored tensors; statistics stand where scale or bias would."""
+    reads = {}
+    for index, node in enumerate(graph.nodes):
+        if node.op == "BatchNormalization":
+            for position, name in ((SCALE, node.inputs[VARIANCE]), (SHIFT, node.inputs[MEAN])):
+                reads.setdefault(graph.constants[name].root, []).append((index, position))
+    return reads | {root.root: [(use.node, use.position) for use in root.uses] for root in roots}
 
 
 def _output_axis(graph: Graph, root: StoredRoot) -> int | None:
@@ -144,7 +145,7 @@ def _measure_node(
     stored: Mapping[str, StoredTensor],
     left: LiveNode,
     widths: Mapping[tuple[int, int], int],
-    folding: _Folding,
+    folding: Folding,
 ) -> Iterator[MeasuredOperation]:
     node = graph.nodes[index]
     macs = sum(operation.macs for operation in operations)

@@ -15,16 +15,17 @@ from micronet_resources.onnx_graph.compact import (
     move,
     to_shape,
 )
+from micronet_resources.onnx_graph.extents import reduced_axes
 from micronet_resources.onnx_graph.needed_products import Arithmetic, Call, Masks, needed_of_product, spread
 from micronet_resources.onnx_graph.records import Graph, Node
-from micronet_resources.onnx_graph.zero_values import POOLS, REDUCTIONS, reduced_axes
+from micronet_resources.onnx_graph.zero_values import POOLS, REDUCTIONS
 
 __all__ = ["needed_elements"]
 
 # One output element for each element of the inputs, which are broadcast.
 ELEMENTWISE = frozenset(
     """
-    Relu LeakyRelu PRelu HardSwish HardSigmoid Sigmoid Tanh Gelu Elu Selu Celu Mish Swish Softplus Softsign
+    Relu LeakyRelu PRelu HardSwish HardSigmoid Sigmoid Tanh Gelu Elu Selu Celu Mish Softplus Softsign
     ThresholdedRelu Erf Exp Log Sqrt Reciprocal Abs Neg Sign Floor Ceil Round Sin Cos Pow Add Sub Mul Div Max Min Sum
     Mean Where Equal Greater Less GreaterOrEqual LessOrEqual Not And Or Mod Clip Cast CastLike
     """.split()  # noqa: SIM905

@@ -84,6 +84,15 @@ def follow_zeros(graph: Graph) -> Liveness:
     Returns
     -------
     Liveness
+
+    Examples
+    --------
+    >>> from micronet_resources.onnx_graph.admission import admit
+    >>> from micronet_resources.onnx_graph.graph import read_graph
+    >>> from micronet_resources.references import reference_path
+    >>> graph = read_graph(admit(reference_path().read_bytes()))
+    >>> follow_zeros(graph)
+    Liveness(72,954 of 72,954 elements, 9,880,192 MACs)
     """
     values = fixed_values(graph)
     masks, arithmetic, _ = needed_elements(graph, values)

@@ -47,6 +47,8 @@ CONSTANT_SLOTS = {
     "QuantizeLinear": (1, 2),
     "RMSNormalization": (1,),
 }
+# Operators that divide by their second input.
+DIVIDING = frozenset({"Div", "Mod", "QuantizeLinear"})
 # Operators that keep the type of their first input and for which shape inference has no rule.
 KEEPS = frozenset({"GroupNormalization"})
 
@@ -112,6 +114,29 @@ def _check(
         raise EntryError(f"{where} may be in training mode: call model.eval() before exporting.")
 
 
+def _check_numbers(
+    where: str, node: onnx.NodeProto, attributes: Mapping[str, Any], shape: tuple[int, ...], constants: ConstantTable
+) -> None:
+    """Refuse constants with which an operator gives no numbers."""
+    if len(node.input) < 2 or node.input[1] not in constants:
+        return
+    numbers = constants[node.input[1]].value
+    zeros = numbers.size - int(np.count_nonzero(numbers))
+    if node.op_type in DIVIDING and zeros:
+        raise EntryError(
+            f"{where} divides by a constant of which {zeros:,} of {numbers.size:,} elements are zero. Divide by other "
+            "numbers; what is to be left out is multiplied by 0."
+        )
+    if node.op_type == "Gather" and numbers.size:
+        size = shape[attributes.get("axis", 0)]
+        first, last = int(numbers.min()), int(numbers.max())
+        if first < -size or last >= size:
+            raise EntryError(
+                f"{where} looks up elements {first} to {last} of {size}: count from 0 to {size - 1}, or from the end "
+                "with negative numbers."
+            )
+
+
 def infer_outputs(
     where: str,
     node: onnx.NodeProto,
@@ -166,7 +191,9 @@ def infer_outputs(
                 f"{where} computes input {position} from the image: shapes, axes and limits must be the same for every "
                 "image, so that every image costs the same."
             )
-    _check(where, node.op_type, attributes, [shape_of(types[name]) if name else None for name in node.input], opset)
+    shapes = [shape_of(types[name]) if name else None for name in node.input]
+    _check(where, node.op_type, attributes, shapes, opset)
+    _check_numbers(where, node, attributes, shapes[0], constants)
     shown = {
         name: onnx.numpy_helper.from_array(np.ascontiguousarray(constants[name].value), name)
         for name in node.input

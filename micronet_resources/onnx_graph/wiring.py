@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from micronet_resources.onnx_graph.constants import Constant
+from micronet_resources.onnx_graph.operators import SHAPE_SLOTS
 from micronet_resources.onnx_graph.records import Graph, Node
 
 __all__ = ["Wiring"]
@@ -91,20 +92,6 @@ class Wiring:
         left, right = dynamic
         return left == right or self._depends_only(right, left) or self._depends_only(left, right)
 
-    def gates_other_half(self, node: Node) -> bool:
-        """Whether a product is a * sigmoid(b), where a and b are the two halves of one tensor."""
-        gate = self.producer(node.inputs[1])
-        left, right = self.producer(node.inputs[0]), gate and self.producer(gate.inputs[0])
-        return bool(
-            gate is not None
-            and gate.op == "Sigmoid"
-            and left is not None
-            and left.op == "Split"
-            and left is right
-            and len(left.outputs) == 2
-            and node.inputs[0] != gate.inputs[0]
-        )
-
     def divides_by_own_size(self, node: Node) -> bool:
         """Whether a product is x / sqrt(mean(x * x) + epsilon), the root-mean-square normalization of x."""
         if node.op != "Mul":
@@ -145,10 +132,10 @@ class Wiring:
             steps += 1
             if node is None or steps > STEPS:
                 return False
-            for source_name in node.inputs:
-                constant = self.graph.constants.get(source_name) if source_name else None
+            for position, source_name in enumerate(node.inputs):
+                constant = self.constant(node, position)
                 if constant is None and source_name:
                     open_names.append(source_name)
-                elif constant is not None and constant.value.size > 1 and constant.value.dtype.kind == "f":
+                elif constant is not None and constant.value.size > 1 and position not in SHAPE_SLOTS.get(node.op, ()):
                     return False
         return name != source

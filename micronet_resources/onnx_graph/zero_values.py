@@ -13,16 +13,17 @@ import numpy as np
 
 from micronet_resources.onnx_graph.compact import MOVES, channel_all, compact, move
 from micronet_resources.onnx_graph.contraction import contraction_of
+from micronet_resources.onnx_graph.extents import has_empty_window, reduced_axes
 from micronet_resources.onnx_graph.records import Graph, Node
 
-__all__ = ["fixed_values", "reduced_axes"]
+__all__ = ["KEEP_ZERO", "POOLS", "REDUCTIONS", "fixed_values"]
 
 Values = Sequence[np.ndarray | None]
 
 # Functions of one element that map zero to zero; what they make of another number is left open.
 KEEP_ZERO = frozenset(
     """
-    Tanh Sign Sqrt Floor Ceil Round Erf Elu Selu Celu Gelu Mish HardSwish Swish Softsign ThresholdedRelu Sin Cast
+    Tanh Sign Sqrt Floor Ceil Round Erf Elu Selu Celu Gelu Mish HardSwish Softsign ThresholdedRelu Sin Cast
     CastLike
     """.split()  # noqa: SIM905
 )
@@ -39,17 +40,6 @@ def _certain(value: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 def _zero_where(condition: np.ndarray) -> np.ndarray:
     return np.where(condition, 0.0, np.nan)
-
-
-def reduced_axes(node: Node, graph: Graph) -> tuple[int, ...]:
-    """The axes that a reduction sums over, not negative."""
-    rank = len(graph.types[node.inputs[0]].shape)
-    axes = node.attributes.get("axes")
-    if len(node.inputs) > 1 and node.inputs[1]:
-        axes = graph.constants[node.inputs[1]].value
-    if axes is None or len(axes) == 0:
-        axes = () if node.attributes.get("noop_with_empty_axes", 0) else range(rank)
-    return tuple(int(axis) % rank for axis in axes)
 
 
 def _contraction(node: Node, graph: Graph, values: Values) -> np.ndarray:
@@ -128,6 +118,8 @@ def _power(node: Node, graph: Graph, values: Values) -> np.ndarray:
 def _pool(node: Node, graph: Graph, values: Values) -> np.ndarray:
     channels, shape = graph.types[node.inputs[0]].shape[1], (1, -1) + (1,) * (values[0].ndim - 2)
     zero = channel_all(values[0] == 0, 1, channels).reshape(shape)
+    if node.op in ("MaxPool", "AveragePool") and has_empty_window(node, graph):
+        return np.array(np.nan)
     if node.op in ("MaxPool", "GlobalMaxPool"):  # the largest of equal numbers
         same = compact(values[0])
         if all(size == 1 for axis, size in enumerate(same.shape) if axis != 1):

@@ -25,8 +25,9 @@ def layer_bits(profile: Views) -> list[tuple[int | None, int | None]]:
     """
     pairs = []
     for operations in _operations(profile, profile.inventory.operations):
-        weights = [measured.weight_bits for measured in operations if measured.operation.weight is not None]
-        inputs = [measured.input_bits for measured in operations if measured.operation.multiplications]
+        multiplied = [measured for measured in operations if measured.operation.multiplications]
+        weights = [measured.weight_bits for measured in multiplied if measured.operation.weight is not None]
+        inputs = [measured.input_bits for measured in multiplied]
         pairs.append((max(weights, default=None), max(inputs, default=None)))
     return pairs
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from micronet_resources.reporting.alignment import align
 from micronet_resources.reporting.columns import COLUMNS
 from micronet_resources.reporting.layout import Table
 from micronet_resources.reporting.views import Views
@@ -63,14 +64,19 @@ class Comparison:
     def rows(self) -> tuple[ComparisonRow, ...]:
         """One row for each layer of either network, in the order of the first.
 
-        Layers are matched by name. A layer that the other network has replaced by a module with layers inside is
-        compared with their sum.
+        Layers are matched by name, or by their order and kind where they are only numbered and not as many. A layer
+        that the other network has replaced by a module with layers inside is compared with their sum.
         """
         before = {layer["name"]: layer for layer in self.before._layer_values(measured=False)}
         after = {layer["name"]: layer for layer in self.after._layer_values(measured=False)}
+        names = align(before, after)
+        after = {names[name]: layer for name, layer in after.items()}
         before, after = _gathered(before, after), _gathered(after, before)
+        moved = {
+            key: f"{key} → {name}" for name, key in names.items() if key in before and key in after and key != name
+        }
         return tuple(
-            ComparisonRow(name, self._costs_of(before.get(name)), self._costs_of(after.get(name)))
+            ComparisonRow(moved.get(name, name), self._costs_of(before.get(name)), self._costs_of(after.get(name)))
             for name in _merged(list(before), list(after))
         )
 
@@ -157,8 +163,9 @@ class Comparison:
 def compare(before: Views, after: Views) -> Comparison:
     """Put two profiles side by side.
 
-    Layers are matched by name; a layer that became a module with layers inside, such as a convolution that was
-    replaced by its factors, is compared with their sum.
+    Layers are matched by name; where ``nn.Sequential`` only numbers them and one network has more, by their order and
+    kind, and a row ``3 → 5`` has the names in both. A layer that became a module with layers inside, such as a
+    convolution that was replaced by its factors, is compared with their sum.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from micronet_resources.encoding import cheapest
+from micronet_resources.encoding import Encoding, cheapest
 from micronet_resources.inventory import Inventory, MeasuredOperation, StoredTensor
 from micronet_resources.operations import MAC_KINDS, Operation
 from micronet_resources.rulebook.records import RuleSet
@@ -13,6 +13,7 @@ from micronet_resources.rulebook.records import RuleSet
 __all__ = ["Charge", "Work", "charge_storage", "charge_work", "find_narrow", "work_left"]
 
 FULL = 32  # bits of the numbers that storage and arithmetic are measured in
+CHOICE_BITS = 1  # least price of an element that says what is chosen
 WITH_WEIGHT = ("convolution", "linear", "recurrent", "normalization")
 
 
@@ -115,17 +116,28 @@ def arithmetic_left(operation: Operation, outputs: float, macs: float) -> tuple[
 
 
 def charge_storage(tensor: StoredTensor, rules: RuleSet, *, free: bool) -> Charge:
-    """Charge a tensor its cheapest encoding; at the free width, if that is granted, the cheapest without tables."""
+    """Charge a tensor its cheapest encoding; at the free width, if that is granted, the cheapest without tables.
+
+    A mask is free at most where zeros leave out work: of a tensor that only chooses or moves elements, and of truth
+    values, which say as much by where they are, it costs a bit for each element under all rules.
+    """
     if not tensor.nonzero or (tensor.folded and rules.folds_normalization):
         return Charge()
+    mask_bits = max(rules.mask_bits, CHOICE_BITS) if tensor.role == "other" else rules.mask_bits
     if free:
         plain = [replace(encoding, bits=rules.free_bits) for encoding in tensor.encodings if encoding.values == "dense"]
-        best = cheapest(plain, rules.mask_bits)
+        best = cheapest(plain, mask_bits)
     else:
-        best = cheapest(tensor.encodings, rules.mask_bits)
-    if not rules.counts_tables:
-        return Charge({best.bits: tensor.nonzero})
-    return Charge({best.bits: best.stored}, best.overhead, rules.mask_bits * best.masked)
+        best = cheapest([encoding for encoding in tensor.encodings if _is_allowed(encoding, rules)], mask_bits)
+    stored = best.stored if rules.counts_tables or tensor.role == "other" else tensor.nonzero
+    return Charge({best.bits: stored}, best.overhead if rules.counts_tables else 0, mask_bits * best.masked)
+
+
+def _is_allowed(encoding: Encoding, rules: RuleSet) -> bool:
+    """Whether a table is no longer than rules allow: a free one could hold the tensor itself."""
+    if encoding.values != "codebook" or rules.values_per_entry is None:
+        return True
+    return rules.values_per_entry * (encoding.overhead // encoding.operand_bits) <= encoding.stored
 
 
 def charge_work(work: Work, rules: RuleSet, *, free: bool) -> dict[str, Charge]:

@@ -128,9 +128,13 @@ class RuleSet:
     per_normalized : int or None
         Operations of 32 bits for each element of a normalization, in place of its multiplications and additions.
     mask_bits : int
-        What the mask of a sparse tensor costs for each element that it covers.
+        What the mask of a sparse tensor costs for each element that it covers; at least 1 for a tensor that only
+        chooses or moves elements, under all rules.
     counts_tables : bool
         Whether tables of values and scales are stored too.
+    values_per_entry : int or None
+        How many values a tensor stores, at least, for each entry of its table, where tables are free; None where they
+        count. A shorter tensor could be its own table.
     skips_zeros : bool
         Whether a multiplication by a weight that is zero, and its addition, are left out. Whole filters and channels
         that are zero are left out under all rules.
@@ -152,6 +156,7 @@ class RuleSet:
     per_normalized: int | None
     mask_bits: int
     counts_tables: bool
+    values_per_entry: int | None
     skips_zeros: bool
     signs_bits: int | None
     free_bits: int | None

@@ -171,8 +171,16 @@ def test_plots_are_saved_with_labels(arguments, label, tmp_path, capsys):
         ([RESNET, "--input", "3x32x32", "--tree", "--compare", SMALL], "--compare shows two networks, --tree one"),
         ([RESNET, "--input", "3x32x32", "--bits", "8", "--compare", SMALL], "--compare shows two networks, --bits one"),
         ([RESNET, "--input", "3x32x32", "--compare", "elsewhere:net"], "cannot import 'elsewhere'"),
-        ([RESNET, "--input", "3x32x32", "--plot", "cost.doc"], "'doc' is not supported"),
-        ([RESNET, "--input", "3x32x32", "--plot", "no_such_folder/cost.svg"], "no_such_folder/cost.svg"),
+        (
+            [RESNET, "--input", "3x32x32", "--plot", "x.txt"],
+            "--plot x.txt: a figure cannot be written as 'txt'. Choose",
+        ),
+        ([RESNET, "--input", "3x32x32", "--plot", "x.txt"], ".pdf, .pgf, .png, "),
+        ([RESNET, "--input", "3x32x32", "--plot", "cost"], "the ending says in which format to write. Choose one of"),
+        ([RESNET, "--input", "3x32x32", "--plot", "no_such_folder/cost.svg"], "there is no folder no_such_folder"),
+        (["factorkit.models:resnet18_cifer"], "did you mean 'resnet18_cifar'?"),
+        (["factorkit.model:resnet18_cifar"], "did you mean 'factorkit.models'?"),
+        ([RESNET, "--task", "cifar11"], "did you mean 'cifar10'?"),
         (["no_such_entry.onnx"], "no_such_entry.onnx"),
         (["entry.onnx", "--input", "3x32x32"], "leave --input out"),
     ],
@@ -204,13 +212,90 @@ def test_factories_that_fail_are_errors_of_one_line(source, words, tmp_path, cap
     assert words in captured.err
 
 
-def test_a_file_that_is_no_entry_is_refused(tmp_path, capsys):
-    file = tmp_path / "entry.onnx"
-    file.write_bytes(b"not a network")
+@pytest.mark.parametrize("content", [b"", b"not a network", "Wörter und Sätze\n".encode() * 20, bytes(range(256))])
+def test_a_file_that_is_no_entry_is_refused_by_its_name(content, tmp_path, capsys):
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(content)
     assert main([str(file)]) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert captured.err.startswith("error: ")
+    assert captured.err.count("mine.onnx") == 1
+
+
+def test_a_missing_entry_is_named_once(capsys):
+    assert main(["no_such_entry.onnx"]) == 2
+    assert capsys.readouterr().err.count("no_such_entry.onnx") == 1
+
+
+def test_a_module_of_the_current_folder_that_is_misspelt_is_found(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_networks.py").write_text("def net(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["my_network:net", "--input", "4"]) == 2
+    assert "did you mean 'my_networks'?" in capsys.readouterr().err
+
+
+def test_what_cannot_be_plotted_is_refused_before_the_network_is_built(tmp_path, capsys, monkeypatch):
+    (tmp_path / "slow_network.py").write_text("def net():\n    raise AssertionError('built')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["slow_network:net", "--input", "4", "--plot", "cost.txt"]) == 2
+    assert "built" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("look", ["--json", "--tree"])
+def test_a_reader_that_stops_early_is_no_error(look):
+    command = [sys.executable, "-m", "micronet_resources.profile", RESNET, "--input", "3x32x32", look]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # before anything was written
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+
+
+def test_the_arguments_of_export_in_another_order_are_named(tmp_path):
+    network = small_convnet((4, 8))
+    for arguments in [("entry.onnx", network), (network, "patterns", "entry.onnx")]:
+        with pytest.raises(entry.EntryError, match=r"another order: write export\(model, 'entry.onnx', 'patterns'\)"):
+            entry.export(*arguments)
+
+
+def test_the_width_of_a_layer_is_that_of_its_weight_whatever_its_bias_has(tmp_path, capsys, monkeypatch):
+    (tmp_path / "signs.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n"
+        "    model[1].weight.data = model[1].weight.data.sign()\n"
+        "    return model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["signs:net", "--task", "patterns", "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    assert (layers[1]["weight_bits"], layers[1]["input_bits"]) == (1, 32)
+    assert main(["signs:net", "--task", "patterns"]) == 0
+    assert re.search(r"^  1 +Linear .* 1/32 ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_an_inserted_layer_does_not_shift_the_comparison(tmp_path, capsys, monkeypatch):
+    (tmp_path / "numbered.py").write_text(
+        "from torch import nn\n"
+        "def plain():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())\n"
+        "def normed():\n"
+        "    separable = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1))\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), separable, nn.ReLU())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["numbered:plain", "--compare", "numbered:normed", "--input", "3x8x8"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^  1 \(new\) +BatchNorm2d +16 +0$", output, re.MULTILINE)
+    assert re.search(r"^  2 → 3 +Conv2d → 2 layers +584 +152 ", output, re.MULTILINE)
+    assert re.search(r"^  unchanged +3 layers +224 +224 ", output, re.MULTILINE)
+    assert main(["numbered:normed", "--compare", "numbered:plain", "--input", "3x8x8", "--json"]) == 0
+    names = [layer["name"] for layer in json.loads(capsys.readouterr().out)["layers"]]
+    assert names == ["0", "1", "2 → 1", "3 → 2", "4 → 3"]
 
 
 def test_the_help_teaches(capsys):
@@ -265,3 +350,14 @@ def test_the_profiler_does_not_import_what_lab_01_forbids():
     modules = "micronet_resources.profile, micronet_resources.challenge, sys"
     done = run("-c", f"import {modules}; assert not {forbidden} & sys.modules.keys()")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_network_is_compared_with_its_entry_by_name(onnx_file, capsys):
+    assert main([SMALL, "--compare", str(onnx_file), "--input", "3x32x32", "--json"]) == 2  # the entry knows its input
+    capsys.readouterr()
+    assert main([SMALL, "--compare", str(onnx_file), "--task", "patterns", "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    pairs = {layer["name"]: (layer["kind_before"], layer["kind_after"]) for layer in layers}
+    assert pairs["0"] == ("Conv2d", "Conv")
+    assert pairs["22"] == ("Linear", "Gemm")
+    assert not any("new" in name or "→" in name for name in pairs)

@@ -259,6 +259,89 @@ def test_scores_that_are_not_finite_are_refused_and_ties_are_wrong():
     assert evaluate(constant_answer.SerializeToString(), IMAGES, np.full(6, 9)).correct == 6
 
 
+# --- What runs is what was measured -----------------------------------------------------------------------------------
+
+
+def winner_from_infinity(factor):
+    """Only the largest score becomes infinite; times zero, that is no number, and a choice can tell it."""
+    numbers = {"along": np.array([1]), "factor": np.float32(factor), "no": np.float32(0), "yes": np.float32(1)}
+    tail = [
+        ("ReduceMax", ["scores", "along"], "largest"),
+        ("Sub", ["largest", "scores"], "behind"),
+        ("Reciprocal", ["behind"], "infinite"),
+        ("Mul", ["infinite", "factor"], "hidden"),
+        ("Equal", ["hidden", "hidden"], "same"),
+        ("Where", ["same", "no", "yes"], "result"),
+    ]
+    made = [constant(name, value) for name, value in numbers.items()]
+    made += [helper.make_node(op, inputs, [output]) for op, inputs, output in tail]
+    return network(after=made, result="result")
+
+
+def test_what_only_infinity_tells_is_no_entry():
+    """All of the network in front of zero times infinity counts as dead, so that nothing is left that multiplies."""
+    refused(winner_from_infinity(0), "convolutions, matrix products and products")
+    accepted(winner_from_infinity(2))
+
+
+def cancelled(size):
+    """Weights between two large numbers that cancel: what is left depends on the order in which they are added."""
+    weight = values(10, 8)
+    parts = np.zeros((10, 8, 8), np.float32)
+    parts[..., 0], parts[..., 1], parts[..., 2] = size, weight, -size
+    before = [constant("last", np.array([-1])), helper.make_node("ReduceSum", ["parts", "last"], ["sum"], keepdims=0)]
+    model = network(before=before, weights={"parts": parts})
+    (gemm,) = (node for node in model.graph.node if node.op_type == "Gemm")
+    gemm.input[1] = "sum"
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("size", [2.0**30, 0.0])
+def test_the_sum_of_constants_that_is_measured_is_the_one_that_runs(size):
+    data = cancelled(size)
+    weight = next(tensor for tensor in measure(data).inventory.tensors if tensor.shape == (10, 8))
+    assert weight.live == (0 if size else 80)
+    spread = np.ptp(measuring.run(data, IMAGES), axis=0)
+    assert (spread == 0).all() if size else (spread > 0).all()
+
+
+def test_a_sum_over_an_image_by_einsum_is_an_entry():
+    summed = [
+        helper.make_node("Einsum", ["positive"], ["sums"], equation="bchw->bc"),
+        helper.make_node("Gemm", ["sums", "fc.weight", "fc.bias"], ["result"], transB=1),
+    ]
+    accepted(network(after=summed, result="result"))
+
+
+def test_looking_up_a_class_that_is_not_there_is_refused():
+    def picked(last):
+        order = np.array([*range(9), last])
+        nodes = [constant("order", order), helper.make_node("Gather", ["scores", "order"], ["result"], axis=1)]
+        return network(after=nodes, result="result")
+
+    accepted(picked(9))
+    refused(picked(10), "looks up elements 0 to 10 of 10: count from 0 to 9")
+
+
+def test_a_divisor_with_zeros_is_refused():
+    def divided(first):
+        divisor = np.array([first, *range(1, 10)], np.float32)
+        nodes = [helper.make_node("Div", ["scores", "divisor"], ["result"])]
+        return network(after=nodes, result="result", weights={"divisor": divisor})
+
+    accepted(divided(0.5), PARAMS + 10)
+    refused(divided(-0.0), "divides by a constant of which 1 of 10 elements are zero")
+
+
+def test_a_damaged_graph_says_what_to_do():
+    def joined(**attributes):
+        nodes = [helper.make_node("Concat", ["scores"], ["result"], **attributes)]
+        return network(after=nodes, result="result")
+
+    accepted(joined(axis=1))
+    refused(joined(), r"axis.*Write it again with entry.export\(model, path\)")
+
+
 # --- Weights for free -------------------------------------------------------------------------------------------------
 
 

@@ -600,6 +600,11 @@ class Messy(nn.Module):
         return self.drop(self.last) + torch.randn_like(self.last)
 
 
+def contents_of(module):
+    """What lists, sets and dictionaries of a module hold."""
+    return {key: list(value) for key, value in vars(module).items() if isinstance(value, (list, set, dict))}
+
+
 @pytest.mark.parametrize("needs_values", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_left_exactly_as_found(needs_values, training):
@@ -616,6 +621,7 @@ def test_the_model_is_left_exactly_as_found(needs_values, training):
     versions = {k: v._version for k, v in tensors.items()}
     gradient = messy.conv.bias.grad.clone()
     attributes = {module: dict(vars(module)) for module in model.modules()}
+    contents = {module: contents_of(module) for module in attributes}
     torch.manual_seed(3), random.seed(3), np.random.seed(3)
 
     profile_model(model, (3, 8, 8))
@@ -626,6 +632,7 @@ def test_the_model_is_left_exactly_as_found(needs_values, training):
     for module, before in attributes.items():
         assert vars(module).keys() == before.keys()
         assert all(vars(module)[key] is value for key, value in before.items())
+        assert {key: list(vars(module)[key]) for key in contents[module]} == contents[module]
         assert len(module._forward_hooks) == (1 if module is messy.conv else 0)
         assert not module._forward_pre_hooks
     assert (messy.seen, messy.last, messy.count, messy.calls.item()) == ([], None, 0, 0)
@@ -646,11 +653,32 @@ def test_the_model_is_left_exactly_as_found(needs_values, training):
 
 
 def test_a_failing_profile_leaves_the_model_as_found_too():
-    model = small_convnet((4,)).train()
+    class Late(nn.Module):
+        """Fails when it has already written to its buffer and its weight, and to a list."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner, self.seen = small_convnet((4,)), []
+            self.register_buffer("calls", torch.zeros(2))
+
+        def forward(self, x):
+            self.calls += 1
+            self.inner[0].weight.mul_(2)
+            self.seen.append(x)
+            return self.inner(x)
+
+    model = Late().train()
     attributes = {module: dict(vars(module)) for module in model.modules()}
+    contents = {module: contents_of(module) for module in attributes}
+    values = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    versions = {key: tensor._version for key, tensor in model.state_dict(keep_vars=True).items()}
     with pytest.raises(ValueError, match="does not run"):
         profile_model(model, (4, 8, 8))
     assert all(vars(module) == before for module, before in attributes.items())
+    assert {module: contents_of(module) for module in attributes} == contents
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        assert torch.equal(tensor, values[key])
+        assert tensor._version == versions[key]
 
 
 def test_profiling_twice_gives_the_same():

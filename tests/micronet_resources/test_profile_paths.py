@@ -102,7 +102,7 @@ CASES = {
     "hardswish": (nn.Hardswish(), (3, 4), {"activation": (36, 12)}),
     "gelu": (nn.GELU(), (3, 4), {"activation": (36, 12)}),
     "mish": (nn.Mish(), (3, 4), {"activation": (36, 12)}),
-    "glu": (nn.GLU(1), (4, 4), {"activation": (24, 8)}),
+    "glu": (nn.GLU(1), (4, 4), {"activation": (16, 8), "product": (8, 0)}),
     "exp": (Call(torch.exp), (3, 4), {"activation": (12, 0)}),
     "residual": (Call(lambda x: x + x.flip(1)), (3, 4), {"residual": (0, 12)}),
     "residual in place": (Call(lambda x: x.clone().add_(x)), (3, 4), {"residual": (0, 12)}),
@@ -205,12 +205,16 @@ def test_each_output_of_a_group_saves_one_addition(groups):
     assert kinds(profile) == {"convolution": (16_384 * products, 16_384 * (products - 1))}
 
 
-def test_a_batch_of_examples_is_no_part_of_the_cost():
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 10))
-    model(torch.zeros(16, 3, 8, 8))
-    first = profile_model(model, (3, 8, 8))
-    assert first == profile_model(model, (3, 8, 8))
-    assert kinds(first)["bias"] == (0, 288 + 10)
+@pytest.mark.parametrize("rules", [forward.SHAPE_RULES, {}])
+def test_a_batch_of_four_examples_costs_four_times_as_much_as_one(rules, monkeypatch):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+    monkeypatch.setattr(forward, "SHAPE_RULES", rules)
+    one = kinds(profile_model(model, (3, 8, 8)))
+    make_input = forward._Run._input
+    monkeypatch.setattr(forward._Run, "_input", lambda *given: make_input(*given).expand(4, -1, -1, -1).clone())
+    four = kinds(profile_model(model, (3, 8, 8)))
+    assert four == {kind: (4 * multiplications, 4 * additions) for kind, (multiplications, additions) in one.items()}
+    assert one["bias"] == (0, 288 + 10)
 
 
 def test_half_precision_costs_the_same_arithmetic():

@@ -81,6 +81,7 @@ def test_what_differs_between_the_rule_sets():
     ]
     assert [rules.mask_bits for rules in RULES.values()] == [0, 0, 1]
     assert [rules.counts_tables for rules in RULES.values()] == [True, False, True]
+    assert [rules.values_per_entry for rules in RULES.values()] == [None, 8, None]
     assert [rules.skips_zeros for rules in RULES.values()] == [False, False, True]
     assert [rules.free_bits for rules in RULES.values()] == [None, None, 16]
     assert [rules.signs_bits for rules in RULES.values()] == [None, None, 1]

@@ -456,32 +456,6 @@ def test_convolutions_taken_apart_into_numbers_are_refused(build):
         refuse_hidden_work(scaled(257))
 
 
-def test_weights_in_running_statistics_are_refused(build):
-    def normalized(channels):
-        nodes = [
-            ("Conv", "x w", "c"),
-            ("Expand", "c copies", "many"),
-            ("Reshape", "many flat", "f"),
-            ("BatchNormalization", "f one zero mean variance", "y"),
-        ]
-        statistics = {
-            "w": np.ones((3, 3, 3, 3), np.float32),
-            "mean": np.arange(channels, dtype=np.float32),
-            "variance": np.arange(1, channels + 1, dtype=np.float32),
-        }
-        constants = _literals(
-            copies=[1, 3, 6, 6],
-            flat=[1, channels, 108 // channels],
-            one=np.ones(channels, np.float32),
-            zero=np.zeros(channels, np.float32),
-        )
-        return read(build(nodes, statistics, constants))
-
-    refuse_hidden_work(normalized(36))
-    with pytest.raises(EntryError, match="running means and variances"):
-        refuse_hidden_work(normalized(54))
-
-
 def test_networks_that_multiply_outside_of_layers_only_are_refused(build):
     graph = read(build([("Gelu", "x", "g"), ("GlobalAveragePool", "g", "y")]))
     with pytest.raises(EntryError, match="computes mostly with the latter"):
