@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import os
 
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for _variable in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -29,6 +29,7 @@ _MODULES = (
     "micronet_resources.profile",
     "autograder.cheats",
     "autograder._proof_worker",
+    "autograder.two_process.local",
 )
 
 for _module in _MODULES:

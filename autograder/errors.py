@@ -1,6 +1,6 @@
-"""The two errors that the `autograder` command turns into a message and an exit status."""
+"""The errors that the `autograder` command turns into a message and an exit status."""
 
-__all__ = ["CourseError", "UsageError"]
+__all__ = ["ClusterLost", "CourseError", "StorageError", "UsageError"]
 
 
 class UsageError(Exception):
@@ -19,3 +19,11 @@ class CourseError(Exception):
     """
 
     exit_status = 1
+
+
+class StorageError(CourseError):
+    """A disk or a database takes nothing now: no submission can be recorded until someone has mended that."""
+
+
+class ClusterLost(CourseError):
+    """There is nothing left to run notebooks on, whoever's they are: someone has to start workers again."""

@@ -1,63 +1,40 @@
-"""The third stage of grading: run a notebook in a process of its own, and always come back with a status.
+"""The third stage of grading: run a submission where it can do no harm, and always come back with a status.
 
-The student's code gets a private folder with the files that were handed in, a reduced environment and two time limits.
-What comes back is taken only as outputs for the cells that this process already holds. A cell that was not run gets an
-error as its output: nbgrader gives full points to a test cell without one.
+Each notebook runs in two processes: one with the student's code, which never sees a test, and one with the tests, which
+never holds the student's code. What comes back is taken only as outputs and points for the cells that this process
+already holds; a test without a result has no points.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
-import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.utils import is_grade, is_solution
 
 from autograder.errors import CourseError
 from autograder.intake import Finding, Status, Submission
+from autograder.jobs import Job, JobCell
 from autograder.journal import merged, read_journal
+from autograder.matching import grade_id_of, is_free
 from autograder.normalise import Normalised
-from autograder.processes import JOB_VARIABLE, kill_job
+from autograder.sandbox.engine import Engine
+from autograder.sandbox.kernel import reason_for_kernel, run_in_kernel
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.results import with_outputs
 
-__all__ = ["Executed", "Limits", "execute"]
+__all__ = ["Engine", "Executed", "Limits", "execute"]
 
-_GRACE = 30  # seconds after which a worker that should have ended by itself is killed
-_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "FACTORKIT_CACHE")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long the cells of a submission may take, in seconds.
-
-    Examples
-    --------
-    >>> Limits(cell_timeout=0)
-    Traceback (most recent call last):
-        ...
-    ValueError: cell_timeout must be at least 1 second, got 0
-    """
-
-    cell_timeout: int = 60
-    notebook_timeout: int = 600
-
-    def __post_init__(self) -> None:
-        for name in ("cell_timeout", "notebook_timeout"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1 second, got {getattr(self, name)}")
+_IMPORTABLE = {".py", ".pyc", ".pyo", ".pyw", ".pyd", ".so", ".dll", ".dylib", ".pth", ".egg"}
 
 
 @dataclass(frozen=True)
 class Executed:
-    """A notebook with the outputs of its run, complete or not.
+    """Notebooks with the outputs of their runs, complete or not.
 
     Attributes
     ----------
@@ -65,8 +42,8 @@ class Executed:
     status : Status
     message : str
         What ended the run early and where; empty if all went well.
-    notebook : NotebookNode or None
-        None if there was nothing to run.
+    notebooks : dict
+        By name without suffix; empty if there was nothing to run.
     findings : tuple of Finding
     seconds : float
         Wall time of the run.
@@ -75,7 +52,7 @@ class Executed:
     submission: Submission
     status: Status
     message: str = ""
-    notebook: NotebookNode | None = None
+    notebooks: dict[str, NotebookNode] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
 
@@ -84,17 +61,21 @@ def execute(
     normalised: Normalised,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
+    engine: Engine,
     lab_files: Path | None = None,
     threads: int = 1,
     cancelled: threading.Event | None = None,
 ) -> Executed:
-    """Run a notebook in a worker process.
+    """Run the notebooks of a submission.
 
     Parameters
     ----------
     normalised : Normalised
         If it carries a problem, nothing is run and the problem's status returned.
     limits : Limits
+        For each notebook.
+    engine : Engine
+        What runs them.
     lab_files : Path, optional
         A folder of files that come with the lab; they replace those of the same name that were handed in.
     threads : int
@@ -105,101 +86,97 @@ def execute(
     Raises
     ------
     CourseError
-        If the kernel could not be started: that is no fault of the student's.
+        If nothing could be started: that is no fault of the student's.
     """
     submission, problem = normalised.submission, normalised.problem
     if problem is not None:
-        return Executed(submission, problem.status, problem.message, None, normalised.findings)
+        return Executed(submission, problem.status, problem.message, {}, normalised.findings)
     began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="factorkit-"))
-    try:
-        late = _run_worker(normalised, folder, limits, lab_files, threads, cancelled)
-        journal = read_journal(folder / "journal")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not any(record["event"] == "kernel" for record in journal) and not late:
-        failure = next((record["message"] for record in journal if record["event"] == "failed"), "no reason is known")
-        raise CourseError(f"the kernel for {submission.student}'s {submission.lab} did not start: {failure}")
-    notebook, status, message = merged(normalised.notebook, journal, limits.notebook_timeout if late else None)
+    files = {name: Path(submission.folder) / name for name in submission.files}
+    given = _files_below(lab_files)
+    notebooks, findings, status, message = {}, list(normalised.findings), Status.OK, ""
+    for name, notebook in normalised.notebooks.items():
+        engine.provide_data("\n".join(cell.source for cell in notebook.cells))
+        # The instructor's notebook decides, not the student's: in one kernel, no test is safe from the tested code.
+        reason = "it was asked for" if engine.same_process else reason_for_kernel(normalised.references[name])
+        if reason is None:
+            job = job_of(submission, name, notebook, normalised.references[name], limits, threads)
+            data = {path: place for path, place in files.items() if PurePath(path).suffix.lower() not in _IMPORTABLE}
+            result = engine.run(job, limits, files | given, data | given, cancelled)
+            notebooks[name], ended, why = with_outputs(notebook, result), Status(result.status), result.message
+        else:
+            notebooks[name], ended, why = _run_in_one(
+                submission, notebook, limits, engine, files | given, threads, cancelled
+            )
+            text = f"tests ran beside the student's code ({reason}): look at the notebook before you trust the points"
+            findings.append(Finding("same process", name, text))
+        if status is Status.OK and ended is not Status.OK:
+            status = ended
+            message = f"{name}: {why}" if len(normalised.notebooks) > 1 else why
     seconds = round(time.monotonic() - began, 1)
-    return Executed(submission, status, message, notebook, normalised.findings, seconds)
+    return Executed(submission, status, message, notebooks, tuple(findings), seconds)
 
 
-def _run_worker(
-    normalised: Normalised,
-    folder: Path,
+def job_of(
+    submission: Submission, name: str, notebook: NotebookNode, reference: NotebookNode, limits: Limits, threads: int = 1
+) -> Job:
+    """The code cells of a rebuilt notebook, each with its kind.
+
+    Parameters
+    ----------
+    submission : Submission
+    name : str
+        The notebook's, without suffix.
+    notebook, reference : NotebookNode
+        The rebuilt one, and the instructor's own with the answers.
+    limits : Limits
+    threads : int
+    """
+    theirs = {cell.id: cell for cell in reference.cells}
+    theirs |= {grade_id_of(cell): cell for cell in reference.cells if grade_id_of(cell)}
+    cells = []
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        grade_id = grade_id_of(cell)
+        original = theirs.get(grade_id or cell.id)
+        kind, points, text = "locked", 0.0, ""
+        if is_grade(cell) and not is_solution(cell):
+            kind, points = "test", float(cell.metadata.nbgrader.points)
+        elif original is None:
+            kind = "extra"
+        elif is_solution(cell) or is_free(cell):
+            kind, text = "solution", original.source
+        cells.append(JobCell(index, grade_id or cell.id, kind, cell.source, text, points))
+    seconds = limits.cell_seconds, limits.notebook_seconds
+    return Job(submission.student, submission.lab, name, tuple(cells), *seconds, threads)
+
+
+def _files_below(folder: Path | None) -> dict[str, Path]:
+    if folder is None or not folder.is_dir():
+        return {}
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _run_in_one(
+    submission: Submission,
+    notebook: NotebookNode,
     limits: Limits,
-    lab_files: Path | None,
+    engine: Engine,
+    files: Mapping[str, Path],
     threads: int,
     cancelled: threading.Event | None,
-) -> bool:
-    """Run the worker until it ends, is late (then the answer is True) or is cancelled; leave no process behind."""
-    submission, job = normalised.submission, uuid.uuid4().hex
-    work, home = folder / "work", folder / "home"
-    for path in (work, folder / "tmp", home / "matplotlib"):
-        path.mkdir(parents=True)
-    for path in _font_lists():
-        shutil.copy(path, home / "matplotlib")
-    for name in submission.files:
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(submission.folder) / name, work / name, follow_symlinks=False)
-    if lab_files is not None and lab_files.is_dir():  # last: these are not the student's to change
-        shutil.copytree(lab_files, work, dirs_exist_ok=True)
-    (folder / "notebook.ipynb").write_text(nbformat.writes(normalised.notebook, version=4), encoding="utf-8")
-    command = [sys.executable, "-P", "-m", "autograder.worker", "notebook.ipynb", str(folder / "journal"), str(work)]
-    command += ["--cell-timeout", str(limits.cell_timeout), "--notebook-timeout", str(limits.notebook_timeout)]
-    end = time.monotonic() + limits.notebook_timeout + _GRACE
-    null = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=_environment(home, folder / "tmp", job, threads),
-        stdin=null,
-        stdout=null,
-        stderr=null,
-        start_new_session=True,
-    )
-    try:
-        while time.monotonic() < end and not (cancelled and cancelled.is_set()):
-            try:
-                process.wait(timeout=0.5)
-                return False
-            except subprocess.TimeoutExpired:
-                pass
-        return True
-    finally:
-        kill_job(process.pid, job)
-        process.wait()
-
-
-def _environment(home: Path, temporary: Path, job: str, threads: int) -> dict[str, str]:
-    """All that a kernel gets to see of this process's environment, and what tells it that it is being graded."""
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    if "FACTORKIT_CACHE" not in passed:  # otherwise each submission would make its data set anew
-        passed["FACTORKIT_CACHE"] = str(_data_cache())
-    return {
-        **passed,
-        JOB_VARIABLE: job,
-        "HOME": str(home),
-        "MPLCONFIGDIR": str(home / "matplotlib"),
-        "TMPDIR": str(temporary),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # figures stay in the notebook, for the feedback
-        "NBGRADER_EXECUTION": "autograde",
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONUTF8": "1",
-    }
-
-
-def _data_cache() -> Path:
-    from factorkit.data.cache import cache_folder  # loads torch
-
-    return cache_folder()
-
-
-@functools.cache
-def _font_lists() -> tuple[Path, ...]:
-    """matplotlib's lists of fonts, which each new home folder would have to wait for."""
-    import matplotlib.font_manager  # makes the list if there is none
-
-    return tuple(Path(matplotlib.get_cachedir()).glob("fontlist-*.json"))
+) -> tuple[NotebookNode, Status, str]:
+    """Run a notebook with its tests in one kernel; the notebook with its outputs, how that ended, and why."""
+    options = {"isolated": engine.sandbox == "bubblewrap", "cache": engine.cache, "threads": threads}
+    with run_in_kernel(notebook, files, limits, cancelled=cancelled, **options) as run:
+        journal = read_journal(run.journal)
+    if not any(record["event"] == "kernel" for record in journal) and not run.is_late:
+        failure = next((record["message"] for record in journal if record["event"] == "failed"), "no reason is known")
+        raise CourseError(f"the kernel for {submission.student}'s {submission.lab} did not start: {failure}")
+    shown, status, message = merged(notebook, journal, limits.notebook_seconds if run.is_late else None)
+    if run.exceeded == "memory" and status is not Status.TIMEOUT:
+        return shown, Status.MEMORY, f"more than {limits.memory_mb} MB of memory"
+    if run.exceeded == "processes":
+        return shown, Status.CRASHED, f"more than {limits.processes} processes and threads at a time"
+    return shown, status, message

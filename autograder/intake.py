@@ -6,112 +6,23 @@ status and a message, and the other submissions do not notice.
 
 from __future__ import annotations
 
-import hashlib
-import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from autograder import receipts
 from autograder.course import Course
-from autograder.filenames import refusal_of_name, same_name, shadowing
+from autograder.filenames import refusal_of_student
+from autograder.handed_in import digest_of, usable_files
 from autograder.student_notebook import InvalidNotebook, read_notebook
+from autograder.submissions import Finding, Problem, Status, Submission
 
-__all__ = ["Finding", "Problem", "Status", "Submission", "digest_of", "intake", "students"]
+__all__ = ["Finding", "Problem", "Status", "Submission", "intake", "match_notebooks", "students"]
 
 MAX_NOTEBOOK_BYTES = 50_000_000
-MAX_FILES_BYTES = 200_000_000
-MAX_FILES = 500
-_SKIPPED_FOLDERS = {"__pycache__", "feedback"}
-_SKIPPED_FILES = {"timestamp.txt"}  # a student can write it; the time of receipt is the file system's
-
-
-class Status(StrEnum):
-    """How a submission ended: every submission ends in exactly one of these."""
-
-    OK = "ok"
-    TIMEOUT = "timeout"
-    CRASHED = "crashed"
-    MEMORY = "out of memory"
-    OUTPUT = "output limit"
-    TAMPERED = "tampered"
-    INVALID = "invalid notebook"
-    MISSING = "missing"
-
-    @property
-    def was_run(self) -> bool:
-        """Whether the notebook was executed, wholly or in part."""
-        return self in (Status.OK, Status.TIMEOUT, Status.CRASHED, Status.MEMORY, Status.OUTPUT)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a submission cannot be graded, in words for the student."""
-
-    status: Status
-    message: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something worth a look in a submission that did not keep it from being graded.
-
-    Attributes
-    ----------
-    kind : str
-        A short name: ``edited``, ``deleted``, ``duplicated``, ``moved``, ``tagged``, ``link``, ``shadows`` ...
-    cell : str
-        The id of the cell, or the name of the file.
-    message : str
-        What was found, and what the grader did about it.
-    """
-
-    kind: str
-    cell: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What one student handed in for one lab.
-
-    Attributes
-    ----------
-    student, lab : str
-        Who, and for what.
-    folder : str
-        The absolute path of the folder handed in.
-    notebook : str or None
-        The notebook's file name in that folder.
-    files : tuple of str
-        The other files in it, as paths relative to `folder`.
-    received : str or None
-        When it was handed in, in UTC, ISO 8601: as noted when it was collected, or else the time of the file.
-    sha256 : str
-        A hash of the notebook and the files; empty where there is none.
-    problem : Problem or None
-        Why it cannot be graded.
-    findings : tuple of Finding
-        What else is odd about the files.
-    """
-
-    student: str
-    lab: str
-    folder: str
-    notebook: str | None = None
-    files: tuple[str, ...] = ()
-    received: str | None = None
-    sha256: str = ""
-    problem: Problem | None = None
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def path(self) -> Path | None:
-        """The notebook's absolute path."""
-        return Path(self.folder) / self.notebook if self.notebook else None
 
 
 def intake(course: Course, lab: str, enrolled: Iterable[str] = ()) -> list[Submission]:
@@ -120,7 +31,7 @@ def intake(course: Course, lab: str, enrolled: Iterable[str] = ()) -> list[Submi
     Parameters
     ----------
     course : Course
-        Its ``submitted`` folder holds ``STUDENT/LAB/LAB.ipynb``.
+        Its ``submitted`` folder holds ``STUDENT/LAB/`` with the lab's notebooks.
     lab : str
         The lab's name.
     enrolled : iterable of str, optional
@@ -134,10 +45,11 @@ def intake(course: Course, lab: str, enrolled: Iterable[str] = ()) -> list[Submi
     """
     submissions = []
     noted = receipts.latest(course, lab)
+    wanted = [path.stem for path in course.source_notebooks(lab)]
     for student in sorted(students(course) | set(enrolled) | set(noted)):
         folder = course.submitted / student / lab
         try:
-            submission = _look(folder, student, lab)
+            submission = _look(folder, student, lab, wanted)
         except OSError as error:
             problem = Problem(Status.INVALID, f"cannot be read: {error.strerror} ({error.filename})")
             submission = Submission(student, lab, str(folder), problem=problem)
@@ -170,109 +82,103 @@ def students(course: Course) -> set[str]:
     return {entry.name for entry in course.submitted.iterdir() if not entry.name.startswith(".") and entry.is_dir()}
 
 
-def _look(folder: Path, student: str, lab: str) -> Submission:
+def match_notebooks(wanted: Iterable[str], files: Sequence[str]) -> dict[str, str]:
+    """Tell which file is which notebook of the lab.
+
+    A file may have got an ending such as ``(1)`` or ``-1`` when it was downloaded or handed in again; a single file of
+    another name is the single notebook that is not there under its own.
+
+    Parameters
+    ----------
+    wanted : iterable of str
+        The names of the lab's notebooks, without suffix.
+    files : sequence of str
+        The file names of the notebooks handed in.
+
+    Returns
+    -------
+    dict
+        From the name of a notebook to a file; without those that are missing.
+
+    Examples
+    --------
+    >>> match_notebooks(["part1", "part2"], ["part2 (1).ipynb", "part1.ipynb"])
+    {'part1': 'part1.ipynb', 'part2': 'part2 (1).ipynb'}
+    """
+    wanted = list(wanted)
+    found = {name: f"{name}.ipynb" for name in wanted if f"{name}.ipynb" in files}
+    for name in wanted:
+        pattern = re.compile(re.escape(name) + r"( ?\(\d+\)|-\d+)\.ipynb")
+        again = [file for file in files if pattern.fullmatch(file) and file not in found.values()]
+        if name not in found and len(again) == 1:
+            found[name] = again[0]
+    missing = [name for name in wanted if name not in found]
+    others = [file for file in files if file not in found.values()]
+    if len(missing) == len(others) == 1:
+        found[missing[0]] = others[0]
+    return {name: found[name] for name in wanted if name in found}
+
+
+def _look(folder: Path, student: str, lab: str, wanted: Sequence[str]) -> Submission:
     """Take in one folder."""
 
     def failed(status: Status, message: str) -> Submission:
         return Submission(student, lab, str(folder), problem=Problem(status, message))
 
+    if reason := refusal_of_student(student):
+        return failed(Status.INVALID, f"{student!r} cannot be a student's name: {reason}; rename the folder")
     if folder.is_symlink() or folder.parent.is_symlink():
         return failed(Status.INVALID, "the folder handed in is a link to another place; hand in the files themselves")
     if not folder.is_dir():
         return failed(Status.MISSING, "nothing was handed in")
-    name, findings = _notebook_name(folder, lab)
-    if name is None:
-        others = sorted(path.name for path in folder.glob("*.ipynb"))
-        found = f"the folder holds {', '.join(others)}" if others else "the folder holds no notebook"
-        return failed(Status.MISSING, f"there is no {lab}.ipynb: {found}; hand in the notebook under that name")
-    path = folder / name
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return failed(Status.INVALID, f"{name} is a link or no plain file; hand in the notebook itself")
+    present = sorted(path.name for path in folder.glob("[!.]*.ipynb"))
+    files = match_notebooks(wanted, present)
+    if not files:
+        names = " and ".join(f"{name}.ipynb" for name in wanted)
+        found = f"the folder holds {', '.join(present)}" if present else "the folder holds no notebook"
+        return failed(Status.MISSING, f"there is no {names}: {found}; hand in the notebook under that name")
+    findings: list[Finding] = []
+    problems: dict[str, str] = {}
+    for name in wanted:
+        file = files.get(name)
+        if file is None:
+            findings.append(Finding("missing notebook", f"{name}.ipynb", "not handed in; graded as left blank"))
+        elif problem := _problem_of(folder / file):
+            problems[file] = problem
+            findings.append(Finding("invalid notebook", file, f"{problem}; graded as left blank"))
+        elif file != f"{name}.ipynb":
+            findings.append(Finding("renamed", file, f"graded as {name}.ipynb"))
+    if len(problems) == len(files):
+        return failed(Status.INVALID, "; ".join(problems.values()))
+    notebooks = tuple(files.values())
+    others, more = usable_files(folder, notebooks)
+    received = max((folder / file).stat().st_mtime for file in notebooks if file not in problems)
+    return Submission(
+        student,
+        lab,
+        str(folder),
+        notebooks,
+        others,
+        datetime.fromtimestamp(received, UTC).isoformat(timespec="seconds"),
+        digest_of(folder, [file for file in notebooks if _is_plain(folder / file)] + list(others)),
+        None,
+        (*findings, *more),
+    )
+
+
+def _problem_of(path: Path) -> str | None:
+    """Why a notebook cannot be graded."""
+    if not _is_plain(path):
+        return f"{path.name} is a link or no plain file; hand in the notebook itself"
     if (size := path.stat().st_size) > MAX_NOTEBOOK_BYTES:
         limit = MAX_NOTEBOOK_BYTES // 1_000_000
-        message = (
-            f"{name} has {size / 1e6:.0f} MB, the limit is {limit} MB; clear its outputs, save it, hand it in again"
-        )
-        return failed(Status.INVALID, message)
-    files, more = _files(folder, name)
-    received = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    problem = None
+        return f"{path.name} has {size / 1e6:.0f} MB, the limit is {limit} MB; clear its outputs, save, hand in again"
     try:
         read_notebook(path)
     except InvalidNotebook as error:
-        problem = Problem(Status.INVALID, f"{name}: {error}")
-    digest = digest_of(folder, (name, *files))
-    return Submission(student, lab, str(folder), name, files, received, digest, problem, (*findings, *more))
+        return f"{path.name}: {error}"
+    return None
 
 
-def _notebook_name(folder: Path, lab: str) -> tuple[str | None, tuple[Finding, ...]]:
-    """The file to grade: the lab's own name, or the only notebook in the folder."""
-    name = f"{lab}.ipynb"
-    if os.path.lexists(folder / name):
-        return name, ()
-    others = [path.name for path in folder.glob("*.ipynb") if not path.name.startswith(".")]
-    if len(others) == 1:
-        return others[0], (Finding("renamed", others[0], f"graded as {name}: it is the only notebook handed in"),)
-    return None, ()
-
-
-def _files(folder: Path, notebook: str) -> tuple[tuple[str, ...], list[Finding]]:
-    """The files beside the notebook that may be used, and why the others are left out."""
-    files: list[str] = []
-    findings: list[Finding] = []
-    seen: dict[str, str] = {same_name(notebook): notebook}
-    total = 0
-    for path in _walk(folder):
-        name = path.relative_to(folder).as_posix()
-        if name == notebook or name in _SKIPPED_FILES:
-            continue
-        info = path.lstat()
-        if not stat.S_ISREG(info.st_mode):
-            findings.append(Finding("link", _printable(name), "left out: a link or no plain file"))
-        elif reason := refusal_of_name(name):
-            findings.append(Finding("refused", _printable(name), f"left out: {reason}; rename it"))
-        elif other := seen.get(same_name(name)):
-            findings.append(
-                Finding("refused", name, f"left out: it differs from {other!r} only in case or accents; rename one")
-            )
-        elif total + info.st_size > MAX_FILES_BYTES:
-            limit = MAX_FILES_BYTES // 1_000_000
-            findings.append(Finding("oversize", name, f"left out: with it the files have more than {limit} MB"))
-        elif len(files) == MAX_FILES:
-            findings.append(Finding("oversize", name, f"left out with all after it: more than {MAX_FILES} files"))
-            break
-        else:
-            total += info.st_size
-            files.append(name)
-            seen[same_name(name)] = name
-    for module, name in shadowing(files).items():
-        message = f"would be imported instead of the installed module {module}; only the student's own code sees it"
-        findings.append(Finding("shadows", name, message))
-    return tuple(files), findings
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files and links below a folder, sorted, without entering links, hidden folders and caches."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name in _SKIPPED_FOLDERS:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _walk(entry)
-        else:
-            yield entry
-
-
-def digest_of(folder: Path, names: Iterable[str] | None = None) -> str:
-    """A hash of files in a folder, by default of all that are handed in with a notebook, and of their names."""
-    if names is None:
-        names = [path.relative_to(folder).as_posix() for path in _walk(folder) if path.is_file()]
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        with (folder / name).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(content.encode() + os.fsencode(name) + b"\n")
-    return digest.hexdigest()
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)

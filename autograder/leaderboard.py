@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import nbformat
@@ -24,6 +25,7 @@ __all__ = [
     "Leaderboard",
     "entry_findings",
     "leaderboard",
+    "under_pseudonyms",
     "write_leaderboards",
 ]
 
@@ -115,15 +117,31 @@ def leaderboard(course: Course, lab: str) -> Leaderboard:
     return Leaderboard(lab, tuple(entries), tuple(absent))
 
 
-def write_leaderboards(course: Course, lab: str | None = None) -> list[Leaderboard]:
-    """Rank one lab, or every lab that has an entry, and write ``grading/leaderboard.json`` with all of them."""
+def write_leaderboards(
+    course: Course, lab: str | None = None, pseudonyms: Mapping[str, str] | None = None
+) -> list[Leaderboard]:
+    """Rank one lab, or every lab that has an entry, and write ``grading/leaderboard.json`` with all of them.
+
+    With `pseudonyms`, by student, no name is in the file nor in what is returned.
+    """
     labs = sorted({name for name, _ in events.latest(course)} | ({lab} if lab else set()))
     boards = [leaderboard(course, name) for name in labs]
     boards = [board for board in boards if board.entries or board.lab == lab]
+    if pseudonyms is not None:
+        boards = [under_pseudonyms(board, pseudonyms) for board in boards]
     path = course.grading / "leaderboard.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([board.to_dict() for board in boards], indent=1) + "\n", encoding="utf-8")
     return [board for board in boards if lab in (None, board.lab)]
+
+
+def under_pseudonyms(board: Leaderboard, pseudonyms: Mapping[str, str]) -> Leaderboard:
+    """The leaderboard with pseudonyms instead of names.
+
+    Who has no pseudonym is "anonymous", and who has no entry is left out with the reasons, which may name people.
+    """
+    entries = tuple(replace(entry, student=pseudonyms.get(entry.student, "anonymous")) for entry in board.entries)
+    return Leaderboard(board.lab, entries, ())
 
 
 def entry_findings(executed: Executed) -> tuple[Finding, ...]:
@@ -132,7 +150,7 @@ def entry_findings(executed: Executed) -> tuple[Finding, ...]:
     Such a cell earns nothing, as with a wrong answer: only a finding says that a file is missing or was refused. It
     repeats no error, for students read it and an error in a hidden test may show what that asks.
     """
-    notebook = executed.notebook
+    notebook = executed.notebooks.get(executed.submission.lab)
     if notebook is None or not any(ENTRY in cell.source for cell in _tests(notebook)) or _measurement(notebook)[0]:
         return ()
     if ENTRY in executed.submission.files:

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from autograder.check_code import CheckCode
 from autograder.errors import CourseError
-from autograder.lint_rules import CHECK_RULES, CheckCode, imported_modules, is_assertion
+from autograder.lint_rules import CHECK_RULES, imported_modules, is_assertion
+from autograder.names import names_in
 from autograder.regions import HIDDEN_TESTS, MARK_SCHEME, find_regions
 from autograder.release import release_notebook
 from autograder.source import Cell, LabSource, source_notebook
@@ -80,8 +82,9 @@ def lint(lab: LabSource) -> list[Finding]:
     for rule, objections in RULES.items():
         for cell, message in objections(lab):
             findings.append(_finding(lab, cell, rule, message, cell.line if cell else 1))
+    given = frozenset().union(*(names_in(cell.text).defined | _imported_names(cell) for cell in lab.of_kind("given")))
     for cell in lab.of_kind("check"):
-        check = _check_code(cell)
+        check = _check_code(cell, given)
         for rule, objections_of in CHECK_RULES.items():
             for line, message in objections_of(check):
                 findings.append(_finding(lab, cell, rule, message, cell.line + line))
@@ -93,9 +96,14 @@ def _finding(lab: LabSource, cell: Cell | None, rule: str, message: str, line: i
     return Finding(lab.name, name, rule, message, line)
 
 
-def _check_code(cell: Cell) -> CheckCode:
+def _imported_names(cell: Cell) -> set[str]:
+    imports = (node for node in ast.walk(ast.parse(cell.text)) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {(alias.asname or alias.name).partition(".")[0] for node in imports for alias in node.names}
+
+
+def _check_code(cell: Cell, given: frozenset[str] = frozenset()) -> CheckCode:
     hidden = {line + 1 for region in cell.regions(HIDDEN_TESTS) for line in range(region.start, region.stop + 1)}
-    return CheckCode(ast.parse(cell.text), frozenset(hidden))
+    return CheckCode(ast.parse(cell.text), frozenset(hidden), given)
 
 
 def _sections(lab: LabSource) -> list[Section]:

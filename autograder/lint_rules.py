@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from autograder.check_code import CheckCode, is_raises, last_name, position
+from autograder.lint_sides import SIDES_RULES
 
 __all__ = ["CHECK_RULES", "CheckCode", "imported_modules", "is_assertion"]
 
@@ -18,36 +20,11 @@ Objection = tuple[int, str]
 _RETURN_NONE = ("not_imported", "seed_everything", "manual_seed")
 
 
-@dataclass(frozen=True)
-class CheckCode:
-    """The parsed code of one check cell.
-
-    Attributes
-    ----------
-    tree : ast.Module
-        The whole cell, hidden tests included.
-    hidden : frozenset of int
-        The lines that stand in hidden regions, counted from 1.
-    """
-
-    tree: ast.Module
-    hidden: frozenset[int]
-
-    def nodes(self, *types: type[ast.AST]) -> Iterator[ast.AST]:
-        """All nodes of the given types, in the order of the text."""
-        found = (node for node in ast.walk(self.tree) if isinstance(node, types))
-        return iter(sorted(found, key=_position))
-
-    def calls(self, *names: str) -> Iterator[ast.Call]:
-        """The calls of functions or methods of these names."""
-        return (node for node in self.nodes(ast.Call) if _last_name(node.func) in names)
-
-
 def is_assertion(node: ast.AST) -> bool:
     """Whether a node checks something: assert, a call of assert_close and its like, or pytest.raises."""
     if isinstance(node, ast.Assert):
         return True
-    return isinstance(node, ast.Call) and (_last_name(node.func).startswith("assert_") or _is_raises(node))
+    return isinstance(node, ast.Call) and (last_name(node.func).startswith("assert_") or is_raises(node))
 
 
 def imported_modules(tree: ast.AST) -> set[str]:
@@ -67,19 +44,6 @@ def imported_modules(tree: ast.AST) -> set[str]:
     return modules
 
 
-def _position(node: ast.AST) -> tuple[int, int]:
-    return node.lineno, node.col_offset
-
-
-def _last_name(node: ast.AST) -> str:
-    """``close`` of ``np.testing.close``."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _is_raises(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.raises", "raises")
-
-
 def _is_number(node: ast.AST) -> bool:
     operand = node.operand if isinstance(node, ast.UnaryOp) else node
     return isinstance(operand, ast.Constant) and isinstance(operand.value, int | float | complex)
@@ -89,7 +53,7 @@ def _measured_before(check: CheckCode, call: ast.Call, *, attributes: tuple[str,
     """Whether the shape or the length of an argument was looked at before the call."""
     arguments = {ast.unparse(argument) for argument in call.args}
     for node in check.nodes(ast.Attribute, ast.Call):
-        if _position(node) >= _position(call):
+        if position(node) >= position(call):
             continue
         if isinstance(node, ast.Attribute) and node.attr in attributes and ast.unparse(node.value) in arguments:
             return True
@@ -111,13 +75,24 @@ def _shape_first(check: CheckCode) -> Iterator[Objection]:
             yield call.lineno, f"allclose broadcasts; {remedy}, or assert the shape before"
 
 
+def _strict_shapes(check: CheckCode) -> Iterator[Objection]:
+    for call in check.calls("assert_allclose", "assert_array_equal", "assert_equal", "assert_array_almost_equal"):
+        if not ast.unparse(call.func).startswith(("np.testing.", "numpy.testing.")) or _is_strict(call):
+            continue
+        if not _measured_before(check, call, attributes=("shape", "size", "ndim")):
+            yield call.lineno, "this broadcasts; write strict=True (with assert_allclose), or assert the shape before"
+
+
+def _is_strict(call: ast.Call) -> bool:
+    return any(
+        keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+        for keyword in call.keywords
+    )
+
+
 def _zip_length(check: CheckCode) -> Iterator[Objection]:
     for call in check.calls("zip"):
-        strict = any(
-            keyword.arg == "strict" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
-            for keyword in call.keywords
-        )
-        if not strict and not _measured_before(check, call, attributes=("shape",)):
+        if not _is_strict(call) and not _measured_before(check, call, attributes=("shape",)):
             yield call.lineno, "zip stops at the shorter one, so an empty result passes; write strict=True"
 
 
@@ -159,7 +134,7 @@ def _lone_negation(check: CheckCode) -> Iterator[Objection]:
 
 def _named_exception(check: CheckCode) -> Iterator[Objection]:
     for node in check.nodes(ast.Call):
-        if not _is_raises(node):
+        if not is_raises(node):
             continue
         expected = ast.unparse(node.args[0]) if node.args else ""
         if expected in ("Exception", "BaseException"):
@@ -176,7 +151,7 @@ def _credit_is_float(check: CheckCode) -> Iterator[Objection]:
     last = check.tree.body[-1] if check.tree.body else None
     if not isinstance(last, ast.Expr):
         return
-    name = _last_name(last.value.func) if isinstance(last.value, ast.Call) else ""
+    name = last_name(last.value.func) if isinstance(last.value, ast.Call) else ""
     if name != "float" and name not in _RETURN_NONE and not name.startswith("assert"):
         yield last.lineno, "the last expression is the score; end in float(points earned), or assign the value"
 
@@ -208,7 +183,11 @@ def _no_mock(check: CheckCode) -> Iterator[Objection]:
 
 def _no_classes(check: CheckCode) -> Iterator[Objection]:
     for node in check.nodes(ast.ClassDef):
-        yield node.lineno, f"class {node.name} would not reach the student's process; write it in a given cell"
+        yield (
+            node.lineno,
+            f"class {node.name} would not reach the student's process, nor can it be a subclass of a student's class; "
+            "write it in a locked cell",
+        )
 
 
 def _hidden_is_silent(check: CheckCode) -> Iterator[Objection]:
@@ -222,6 +201,7 @@ def _hidden_is_silent(check: CheckCode) -> Iterator[Objection]:
 
 CHECK_RULES: dict[str, Callable[[CheckCode], Iterator[Objection]]] = {
     "shape-first": _shape_first,
+    "strict-shapes": _strict_shapes,
     "zip-strict": _zip_length,
     "if-raise": _if_raise,
     "lone-negation": _lone_negation,
@@ -232,4 +212,5 @@ CHECK_RULES: dict[str, Callable[[CheckCode], Iterator[Objection]]] = {
     "mock": _no_mock,
     "class-in-check": _no_classes,
     "hidden-print": _hidden_is_silent,
+    **SIDES_RULES,
 }

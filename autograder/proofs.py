@@ -33,7 +33,16 @@ from autograder.statements import Case, LeftOut, Mutant, Proof, Variant
 __all__ = ["Case", "Lab", "LeftOut", "Mutant", "Proof", "Variant", "filled_notebook", "load_proofs", "run_lab"]
 
 # A wrong answer that fails like this is mistyped, or fails for a reason that another grader need not share.
-_NO_LOSS = ("SyntaxError", "IndentationError", "NameError", "stderr", "CellTimeoutError", "TimedOut", "Crashed")
+_NO_LOSS = (
+    "SyntaxError",
+    "IndentationError",
+    "NameError",
+    "stderr",
+    "CellTimeoutError",
+    "TimedOut",
+    "Crashed",
+    "NotRun",
+)
 
 
 class Lab:
@@ -48,10 +57,17 @@ class Lab:
     files : dict, optional
         What a student with the solution hands in beside the notebook, by name, besides the lab's own files
         (those in ``solutions/LAB/files``). A mutant or variant with `files` has those of the same name replaced.
+
+    Attributes
+    ----------
+    runner : callable
+        What runs the lab: `autograder.running.run_lab`, all in one process, unless another one is set, such as
+        `autograder.running_apart.run_lab_apart`.
     """
 
     def __init__(self, name: str, *, source: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
         self.name = name
+        self.runner: Callable[..., RunResult] = run_lab
         self.mutants: list[Mutant] = []
         self.variants: list[Variant] = []
         self._tolerated: dict[tuple[str, str], float] = {}
@@ -108,7 +124,7 @@ class Lab:
         self, answers: Mapping[str, str] | None = None, files: Mapping[str, Path] | None = None, **options: Any
     ) -> RunResult:
         """Run the lab beside its `files` (those given come on top), see `run_lab`."""
-        return run_lab(self.notebook, answers, files=self.files | dict(files or {}), **options)
+        return self.runner(self.notebook, answers, files=self.files | dict(files or {}), **options)
 
     def cases(self) -> list[Case]:
         """All cases, each with a name of its own; none is run yet.

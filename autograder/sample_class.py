@@ -22,6 +22,23 @@ __all__ = ["Sample", "hand_in", "sample_class", "solution_answers"]
 
 LOOP = "while True:\n    pass"
 CRASH = "import ctypes\n\nctypes.string_at(0)  # reads memory that is not there"
+EQUALS_ANYTHING = """\
+class Anything(float):
+    __hash__ = None
+    __eq__ = __le__ = __ge__ = lambda self, other: True
+    __ne__ = __lt__ = __gt__ = lambda self, other: False
+    __sub__ = __rsub__ = __truediv__ = __abs__ = lambda self, *other: self
+
+
+return Anything()"""
+NOSY = """\
+import pathlib
+import urllib.request
+
+for folder in (".", "..", "../..", "../../.."):
+    for path in pathlib.Path(folder).glob("*.db"):
+        print(path, len(path.read_bytes()))
+urllib.request.urlopen("https://example.org", timeout=2)"""
 SHORT_ANSWER = "I am not sure, but my run was not as much faster as the number of MACs promised."
 
 
@@ -52,7 +69,7 @@ def solution_answers(source: LabSource) -> dict[str, str]:
 
 
 def sample_class(lab: Lab) -> list[Sample]:
-    """Ten students, of whom no two are alike.
+    """Twelve students, of whom no two are alike.
 
     Parameters
     ----------
@@ -70,6 +87,8 @@ def sample_class(lab: Lab) -> list[Sample]:
     some = {name: right[name] for name in exercises[: len(exercises) // 3]}
     wrong = {name: mutants[name] for name in exercises[1::2] if name in mutants}
 
+    equal = dict.fromkeys(exercises, EQUALS_ANYTHING)
+
     def answered(answers: Mapping[str, str]) -> NotebookNode:
         return filled_notebook(release, answers)
 
@@ -85,6 +104,10 @@ def sample_class(lab: Lab) -> list[Sample]:
         Sample("student-008", "crash", _bytes(answered({**right, **written, exercises[half]: CRASH}))),
         Sample("student-009", "a file that was cut off", full[: len(full) // 2]),
         Sample("student-010", "nothing", None),
+        Sample(
+            "student-011", "answers that equal anything", _bytes(answered(dict.fromkeys(exercises, EQUALS_ANYTHING)))
+        ),
+        Sample("student-012", "looks for the gradebook", _bytes(answered({**right, **written, last: NOSY}))),
     ]
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from autograder.course import Course
 from autograder.errors import CourseError
 
-__all__ = ["build_site", "site_is_current"]
+__all__ = ["build_site", "publish_leaderboard", "site_is_current"]
 
 _INPUTS = ("book", "labs", "factorkit", "micronet_resources")
+_MARKED = re.compile(r"<!-- leaderboard -->.*?<!-- end of leaderboard -->", re.DOTALL)
 
 
 def build_site(course: Course) -> Path:
@@ -40,8 +41,41 @@ def build_site(course: Course) -> Path:
         ended = subprocess.run(command, cwd=course.root, stdout=file, stderr=subprocess.STDOUT, check=False)
     if ended.returncode != 0 or not _index(course).is_file():
         raise CourseError(f"the site was not built; from {log}:\n{_complaints(log)}")
+    _insert_leaderboard(course)
     _stamp(course).write_text(digest, encoding="utf-8")
     return _index(course)
+
+
+def publish_leaderboard(course: Course, content: str) -> Path | None:
+    """Put a leaderboard into the website, now and whenever the site is built again.
+
+    Parameters
+    ----------
+    course : Course
+    content : str
+        HTML.
+
+    Returns
+    -------
+    Path or None
+        The page of the site; None if it has not been built yet.
+    """
+    _leaderboard(course).parent.mkdir(parents=True, exist_ok=True)
+    _leaderboard(course).write_text(content, encoding="utf-8")
+    return _insert_leaderboard(course)
+
+
+def _insert_leaderboard(course: Course) -> Path | None:
+    page = course.root / "_build" / "html" / "book" / "leaderboard.html"
+    if not page.is_file() or not _leaderboard(course).is_file():
+        return None
+    content = f"<!-- leaderboard -->{_leaderboard(course).read_text(encoding='utf-8')}<!-- end of leaderboard -->"
+    page.write_text(_MARKED.sub(lambda _: content, page.read_text(encoding="utf-8")), encoding="utf-8")
+    return page
+
+
+def _leaderboard(course: Course) -> Path:
+    return course.grading / "leaderboard-of-the-site.html"
 
 
 def _complaints(log: Path) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 
 __all__ = ["InvalidNotebook", "read_notebook"]
+
+MAX_VALUES = 1_000_000
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)  # possessive: never tries again, so it needs no memory
 
 
 class InvalidNotebook(Exception):
@@ -24,19 +29,54 @@ def read_notebook(path: Path) -> NotebookNode:
     InvalidNotebook
         If the file is not JSON, or has no list of cells.
     """
+    data = path.read_bytes()
+    _check_size(data)
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise InvalidNotebook(
             f"not JSON ({reason}); a notebook file is written by Jupyter: save it there and hand in that file"
         ) from None
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
+    cells = _cells_of(content)
+    if cells is None:
         raise InvalidNotebook(
             "JSON, but not a notebook: it has no list of cells; open it in Jupyter, save it, hand it in again"
         )
-    cells = [_cell(number, cell) for number, cell in enumerate(content["cells"], 1)]
-    return NotebookNode(cells=cells)
+    return NotebookNode(cells=[_cell(number, cell) for number, cell in enumerate(cells, 1)])
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse a file of so many small values that reading it would fill the memory."""
+    if _values(data) > MAX_VALUES and (count := _values(_TEXT.sub(b"", data))) > MAX_VALUES:
+        raise InvalidNotebook(
+            f"{count:,} values, the limit is {MAX_VALUES:,}; clear the outputs in Jupyter, save it, hand it in again"
+        )
+
+
+def _values(data: bytes) -> int:
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
+
+
+def _cells_of(content: Any) -> list[Any] | None:
+    """The cells; those of the format before 2015 are put into today's."""
+    if not isinstance(content, dict):
+        return None
+    if isinstance(content.get("cells"), list):
+        return content["cells"]
+    sheets = content.get("worksheets")
+    if not isinstance(sheets, list) or not all(isinstance(sheet, dict) for sheet in sheets):
+        return None
+    old = [cell for sheet in sheets if isinstance(sheet.get("cells"), list) for cell in sheet["cells"]]
+    return [_modern(cell) for cell in old] or None
+
+
+def _modern(cell: Any) -> Any:
+    if not isinstance(cell, dict):
+        return cell
+    if cell.get("cell_type") == "code":
+        return {**cell, "source": cell.get("input", "")}
+    return {**cell, "cell_type": "markdown"} if cell.get("cell_type") in ("heading", "html") else cell
 
 
 def _cell(number: int, cell: object) -> NotebookNode:

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TypeVar
 
+from factorkit.other_side import connected
 from factorkit.trusted import trusted_copy
 
 __all__ = ["being_graded", "hand_over", "not_imported", "trusted_copy"]
@@ -45,7 +46,8 @@ def not_imported(*modules: str) -> None:
     --------
     >>> not_imported("factorkit.no_such_module")
     """
-    found = [name for name in modules if name in sys.modules]
+    other_side = connected()
+    found = [name for name in modules if name in sys.modules] if other_side is None else other_side.imported(modules)
     assert not found, (
         f"this lab asks you to write what {', '.join(found)} contains: remove the import, restart the kernel and "
         "run all cells."
@@ -64,4 +66,5 @@ def hand_over(obj: T) -> T:
     >>> hand_over(layers) is layers
     True
     """
-    return obj
+    other_side = connected()
+    return obj if other_side is None else other_side.hand_over(obj)

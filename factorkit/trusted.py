@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
-__all__ = ["TrustedNetwork", "trusted_copy"]
+from factorkit.exported import REFERENCE, describe, described_output
+from factorkit.operators import is_graded
+from factorkit.other_side import connected
+
+__all__ = ["TrustedNetwork", "rebuild", "trusted_copy"]
 
 # Arithmetic on sizes that an exported graph may contain beside tensor operators.
-SIZE_ARITHMETIC = frozenset(
-    {operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod, operator.neg}
-)
+_ARITHMETIC = ("getitem", "add", "sub", "mul", "floordiv", "mod", "neg")
+SIZE_ARITHMETIC = {f"_operator.{name}": getattr(operator, name) for name in _ARITHMETIC}
 # Running mean and variance: constants that batch normalization folds into its scale and bias.
+BATCH_NORM = "aten.batch_norm.default"
 BATCH_NORM_STATISTICS = (3, 4)
+MOST_STEPS = 20_000
 
 
 class TrustedNetwork(nn.Module):
-    """A network rebuilt from an exported graph: runs these operations, owns these parameters, nothing else.
+    """A network rebuilt from a description: runs these operations, owns these parameters, nothing else.
 
     Convolutions and linear layers are real ``nn.Conv2d`` and ``nn.Linear`` again; the rest runs as torch operators.
     """
@@ -34,31 +39,33 @@ class TrustedNetwork(nn.Module):
         super().__init__()
         self.tensors = nn.ParameterDict()
         self.layers = nn.ModuleDict()
-        self._steps: list[tuple[fx.Node, Callable[..., Any]]] = []
-        self._inputs: list[fx.Node] = []
-        self._constants: dict[fx.Node, str] = {}
+        self._steps: list[tuple[Callable[..., Any], int, list[Any], dict[str, Any]]] = []
+        self._inputs: list[int] = []
+        self._constants: dict[int, str] = {}
         self._output: Any = None
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True))
-        for node, name in self._constants.items():
-            values[node] = self.tensors[name] if name in self.tensors else getattr(self, name)
-        for node, function in self._steps:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            values[node] = function(*args, **kwargs)
-        return fx.node.map_arg(self._output, values.__getitem__)
+        values: dict[int, Any] = dict(zip(self._inputs, inputs, strict=True))
+        for number, name in self._constants.items():
+            values[number] = self.tensors[name] if name in self.tensors else getattr(self, name)
+        for function, number, args, keywords in self._steps:
+            args = described_output(args, values.__getitem__)
+            values[number] = function(*args, **described_output(keywords, values.__getitem__))
+        return described_output(self._output, values.__getitem__)
 
 
-def trusted_copy(model: nn.Module, *example: torch.Tensor) -> TrustedNetwork:
-    """Rebuild a network from the operations that it runs on an example, in evaluation mode.
+def trusted_copy(model: nn.Module | Callable[..., Any], *example: torch.Tensor) -> TrustedNetwork:
+    """Rebuild a network or function from the operations that it runs on an example, in evaluation mode.
 
     ``torch.export`` records the operations; every tensor that they read becomes a parameter of the copy, whether the
     model called it a parameter, a buffer or a constant. Only the running statistics of batch normalization stay
     buffers. Tensors that nothing reads are left out; a tensor that is read twice is there once.
 
+    A grader that runs the student's code in another process has it described there and rebuilds it here.
+
     Parameters
     ----------
-    model : nn.Module
+    model : nn.Module or callable
         Left as it is found.
     *example : torch.Tensor
         Inputs N x ..., with at least two examples in the batch; the copy takes any batch size if the model does.
@@ -81,108 +88,108 @@ def trusted_copy(model: nn.Module, *example: torch.Tensor) -> TrustedNetwork:
     >>> sum(p.numel() for p in copy.parameters())
     72954
     """
-    modes = {module: module.training for module in model.modules()}
-    dynamic = tuple({0: torch.export.Dim.AUTO} for _ in example)
-    try:
-        model.eval()
-        with torch.no_grad():
-            exported = torch.export.export(model, tuple(example), dynamic_shapes=dynamic, strict=False)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"{type(model).__name__} cannot be rebuilt for grading: its forward must be the same operations for every "
-            f"image, without decisions on pixel values. torch.export says: {reason[0]}"
-        ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    return _rebuild(exported)
+    other_side = connected()
+    description = None if other_side is None else other_side.describe(model, *example)
+    return rebuild(describe(model, *example) if description is None else description)
 
 
-def _rebuild(exported: torch.export.ExportedProgram) -> TrustedNetwork:
+def rebuild(description: dict[str, Any]) -> TrustedNetwork:
+    """The network that a description of `factorkit.exported.describe` stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is not well formed, or contains an operator that is not graded.
+    """
     copy = TrustedNetwork().eval()
-    signature = exported.graph_signature
-    sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    sources |= signature.inputs_to_lifted_tensor_constants
-    store: dict[str, torch.Tensor] = {**exported.constants, **exported.state_dict}
-    by_identity: dict[int, str] = {}
-    weights: dict[fx.Node, nn.Parameter] = {}
-    for node in exported.graph.nodes:
-        if node.op == "placeholder" and node.name in sources:
-            if not node.users:
-                continue
-            tensor = store[sources[node.name]]
-            name = by_identity.setdefault(id(tensor), f"tensor_{len(by_identity)}")
-            copy._constants[node] = name
-            if _only_statistics(node) and name not in copy.tensors:
-                copy.register_buffer(name, tensor.detach().clone())
-            elif name not in copy.tensors:
-                if hasattr(copy, name):  # first read as a statistic, now as a weight: it counts
-                    delattr(copy, name)
-                copy.tensors[name] = nn.Parameter(tensor.detach().clone(), requires_grad=tensor.is_floating_point())
-            if name in copy.tensors:
-                weights[node] = copy.tensors[name]
-        elif node.op == "placeholder":
-            copy._inputs.append(node)
-        elif node.op == "call_function":
-            copy._steps.append((node, _check_operator(node.target)))
-        elif node.op == "output":
-            (copy._output,) = node.args[0] if len(node.args[0]) == 1 else (node.args[0],)
-        else:
-            raise ValueError(f"the exported network contains {node.op} {node.target}: only torch operators are graded.")
-    _restore_layers(copy, weights)
+    try:
+        steps, reads, tensors = (description[key] for key in ("steps", "reads", "tensors"))
+        if len(steps) > MOST_STEPS or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+            raise ValueError(f"a network of {len(steps)} operations is too large to be graded.")
+        copy._inputs = list(description["inputs"])
+        copy._output = description["output"]
+        copy._steps = [(_operator(name), number, list(args), dict(keywords)) for name, number, args, keywords in steps]
+        names = [name for name, *_ in steps]
+        statistics = _statistics(steps, copy._output)
+        for place, tensor in enumerate(tensors):
+            numbers = [number for number, read in reads.items() if read == place]
+            if numbers and all(number in statistics for number in numbers):
+                copy.register_buffer(f"tensor_{place}", tensor.detach().clone())
+            elif numbers:
+                weight = nn.Parameter(tensor.detach().clone(), requires_grad=tensor.is_floating_point())
+                copy.tensors[f"tensor_{place}"] = weight
+            copy._constants |= dict.fromkeys(numbers, f"tensor_{place}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this describes no network: {type(error).__name__} {error}") from None
+    _restore_layers(copy, names)
     return copy
 
 
-def _only_statistics(node: fx.Node) -> bool:
-    return all(
-        user.target is torch.ops.aten.batch_norm.default
-        and node not in [arg for i, arg in enumerate(user.args) if i not in BATCH_NORM_STATISTICS]
-        for user in node.users
-    )
+def _operator(name: str) -> Callable[..., Any]:
+    if name in SIZE_ARITHMETIC:
+        return SIZE_ARITHMETIC[name]
+    if is_graded(name):
+        _, packet, overload = name.split(".")
+        return getattr(getattr(torch.ops.aten, packet), overload)
+    raise ValueError(f"the network runs {name}: only torch's own (aten) operators are graded.")
 
 
-def _check_operator(target: Any) -> Callable[..., Any]:
-    if target in SIZE_ARITHMETIC:
-        return target
-    if isinstance(target, torch._ops.OpOverload) and target.namespace == "aten":
-        return target
-    raise ValueError(f"the network runs {target}: only torch's own (aten) operators are graded.")
+def _references(value: Any) -> Iterator[int]:
+    if type(value) is dict and set(value) == {REFERENCE}:
+        yield value[REFERENCE]
+    elif type(value) in (list, tuple, dict):
+        for item in value.values() if type(value) is dict else value:
+            yield from _references(item)
 
 
-def _restore_layers(copy: TrustedNetwork, weights: dict[fx.Node, nn.Parameter]) -> None:
+def _statistics(steps: list[Any], output: Any) -> set[int]:
+    """The numbers that are read as running mean or variance of batch normalization and as nothing else."""
+    found, other = set(), set(_references(output))
+    for name, _, args, keywords in steps:
+        places = BATCH_NORM_STATISTICS if name == BATCH_NORM else ()
+        found |= {number for place in places for number in _references(args[place])}
+        other |= {number for place, arg in enumerate(args) if place not in places for number in _references(arg)}
+        other |= set(_references(keywords))
+    return found - other
+
+
+def _restore_layers(copy: TrustedNetwork, names: list[str]) -> None:
     """Turn convolutions and linear maps with constant weights into real layers, one for each weight and setting."""
     layers: dict[tuple[Any, ...], nn.Module] = {}
     counts: dict[str, int] = defaultdict(int)
     steps = []
-    for node, function in copy._steps:
-        build = LAYER_BUILDERS.get(function)
-        arguments = _arguments(node) if build else {}
-        weight, bias = weights.get(arguments.get("weight")), arguments.get("bias")
-        if build and weight is not None and (bias is None or bias in weights):
-            settings = tuple((k, str(v)) for k, v in arguments.items() if k != "input")
+    for name, (function, number, args, keywords) in zip(names, copy._steps, strict=True):
+        build = LAYER_BUILDERS.get(name)
+        arguments = _arguments(function, args, keywords) if build else {}
+        weight, bias = (_parameter(copy, arguments.get(role)) for role in ("weight", "bias"))
+        if build and weight is not None and (bias is not None or arguments["bias"] is None):
+            settings = tuple(
+                (key, str(value)) for key, value in arguments.items() if key not in ("weight", "bias", "input")
+            )
+            settings += (id(weight), id(bias))
             if settings not in layers:
                 layer = build(weight, arguments)
-                layer.weight = weight
-                layer.bias = None if bias is None else weights[bias]
+                layer.weight, layer.bias = weight, bias
                 kind = type(layer).__name__.lower()
                 copy.layers[f"{kind}_{counts[kind]}"] = layers[settings] = layer
                 counts[kind] += 1
-            steps.append((node, _as_operator(layers[settings])))
+            steps.append((layers[settings], number, [arguments["input"]], {}))
         else:
-            steps.append((node, function))
+            steps.append((function, number, args, keywords))
     copy._steps = steps
 
 
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    schema = node.target._schema.arguments
+def _parameter(copy: TrustedNetwork, argument: Any) -> nn.Parameter | None:
+    number = next(_references(argument), None)
+    name = copy._constants.get(number)
+    return copy.tensors[name] if name in copy.tensors else None  # noqa: SIM401 - a ParameterDict's get is no dict's
+
+
+def _arguments(function: Any, args: list[Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    schema = function._schema.arguments
     values = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
-    values |= {argument.name: value for argument, value in zip(schema, node.args, strict=False)}
-    return values | dict(node.kwargs)
-
-
-def _as_operator(layer: nn.Module) -> Callable[..., torch.Tensor]:
-    return lambda images, *_, **__: layer(images)
+    values |= {argument.name: value for argument, value in zip(schema, args, strict=False)}
+    return values | keywords
 
 
 def _build_conv2d(weight: nn.Parameter, arguments: dict[str, Any]) -> nn.Conv2d:
@@ -206,8 +213,8 @@ def _build_linear(weight: nn.Parameter, arguments: dict[str, Any]) -> nn.Linear:
     return nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
 
 
-LAYER_BUILDERS: dict[Any, Callable[[nn.Parameter, dict[str, Any]], nn.Module]] = {
-    torch.ops.aten.conv2d.default: _build_conv2d,
-    torch.ops.aten.conv2d.padding: _build_conv2d,
-    torch.ops.aten.linear.default: _build_linear,
+LAYER_BUILDERS: dict[str, Callable[[nn.Parameter, dict[str, Any]], nn.Module]] = {
+    "aten.conv2d.default": _build_conv2d,
+    "aten.conv2d.padding": _build_conv2d,
+    "aten.linear.default": _build_linear,
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -13,6 +14,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 
 from autograder.course import Course
+from autograder.execute import Engine
 from autograder.release import release_notebook
 from autograder.source import read_source, source_notebook
 
@@ -99,6 +101,17 @@ def right() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Two warm servers in bubblewrap, which start with the first submission."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACTORKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("A_SECRET_TOKEN", "secret")
+        with Engine() as made:
+            made.warm_up()
+            yield made
+
+
+@pytest.fixture(scope="session")
 def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gradebook without content: nbgrader takes seconds to make one."""
     root = tmp_path_factory.mktemp("gradebook")
@@ -163,3 +176,16 @@ def hand_in(course: Course, answered: Callable[..., NotebookNode]) -> Callable[.
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_gradebook: Path) -> dict[str, Any]:
+    """What a round of the whole class comes to when nothing happens to it."""
+    from . import whole_class
+
+    course = whole_class.make_course(tmp_path_factory.mktemp("undisturbed") / "course", empty_gradebook)
+    ended = whole_class.run(course)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    whole_class.grade_by_hand(course, whole_class.STUDENTS[0])
+    whole_class.renew(course)
+    return whole_class.outcome(course)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
 
 import pytest
 
+from autograder import handed_in
 from autograder import intake as module
 from autograder.intake import Status, intake
 
@@ -24,7 +26,7 @@ def test_a_notebook_with_files_is_taken_as_it_is(course, hand_in):
     (path.parent / "timestamp.txt").write_text("1999-01-01 00:00:00 UTC")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     taken = take_in(course)
-    assert (taken.problem, taken.findings, taken.notebook) == (None, (), "tiny.ipynb")
+    assert (taken.problem, taken.findings, taken.notebooks) == (None, (), ("tiny.ipynb",))
     assert taken.files == ("data/weights.bin",)
     assert taken.received == "2023-11-14T22:13:20+00:00"
     assert asdict(taken)["student"] == "student-001"
@@ -84,7 +86,7 @@ def test_the_only_notebook_is_graded_under_another_name(course, hand_in):
     path = hand_in("student-001")
     path.rename(path.with_name("tiny (1).ipynb"))
     taken = take_in(course)
-    assert taken.problem is None and taken.notebook == "tiny (1).ipynb"
+    assert taken.problem is None and taken.notebooks == ("tiny (1).ipynb",)
     assert [finding.kind for finding in taken.findings] == ["renamed"]
 
 
@@ -124,7 +126,7 @@ def test_too_much_is_not_read(course, hand_in, monkeypatch):
     path = hand_in("student-001")
     (path.parent / "a.bin").write_bytes(bytes(90))
     (path.parent / "b.bin").write_bytes(bytes(20))
-    monkeypatch.setattr(module, "MAX_FILES_BYTES", 100)
+    monkeypatch.setattr(handed_in, "MAX_FILES_BYTES", 100)
     taken = take_in(course)
     assert taken.files == ("a.bin",)
     assert [(finding.kind, finding.cell) for finding in taken.findings] == [("oversize", "b.bin")]
@@ -137,7 +139,7 @@ def test_too_many_files_are_cut_off(course, hand_in, monkeypatch):
     path = hand_in("student-001")
     for name in "abc":
         (path.parent / name).write_text(name)
-    monkeypatch.setattr(module, "MAX_FILES", 2)
+    monkeypatch.setattr(handed_in, "MAX_FILES", 2)
     assert take_in(course).files == ("a", "b")
 
 
@@ -145,3 +147,53 @@ def test_too_many_files_are_cut_off(course, hand_in, monkeypatch):
 def test_any_folder_name_is_a_student(course, hand_in, student):
     hand_in(student)
     assert take_in(course, student).problem is None
+
+
+@pytest.mark.parametrize("student", ["turned\u202eabc", "ends.", " begins"])
+def test_a_folder_name_that_is_a_trick_is_named(course, hand_in, student):
+    hand_in(student)
+    problem = take_in(course, student).problem
+    assert problem.status is Status.INVALID and "cannot be a student's name" in problem.message
+
+
+def test_files_that_shadow_modules_are_flagged_and_still_handed_on(course, hand_in):
+    path = hand_in("student-001")
+    for name in ("sklearn/__init__.py", "sklearn/metrics.py", "conftest.py", "torch.so", "helper.py", "numpy.csv"):
+        (path.parent / name).parent.mkdir(exist_ok=True)
+        (path.parent / name).write_text("")
+    taken = take_in(course)
+    assert len(taken.files) == 6
+    assert [(finding.kind, finding.cell) for finding in taken.findings] == [
+        ("shadows", "conftest.py"),
+        ("shadows", "sklearn/__init__.py"),
+        ("shadows", "torch.so"),
+    ]
+
+
+def test_names_that_are_the_same_on_other_machines_are_kept_apart(course, hand_in):
+    path = hand_in("student-001")
+    for name in ("A.csv", "a.csv", "caf\u00e9.csv", "cafe\u0301.csv", "tiny.IPYNB", "con.txt"):
+        (path.parent / name).write_text("")
+    taken = take_in(course)
+    assert taken.files == ("A.csv", "cafe\u0301.csv")
+    assert {finding.kind for finding in taken.findings} == {"refused"} and len(taken.findings) == 4
+
+
+def test_a_name_that_is_no_text_is_left_out(course, hand_in):
+    path = hand_in("student-001")
+    (path.parent / os.fsdecode(b"bad\xff.csv")).write_text("")
+    taken = take_in(course)
+    assert taken.files == () and "an invisible character" in taken.findings[0].message
+    json.dumps(asdict(taken)).encode()
+
+
+def test_too_many_values_are_not_read(course, hand_in):
+    hand_in("student-001").write_bytes(b'{"cells": [' + b"[]," * 600_000 + b"0]}")
+    assert "1,200,002 values, the limit is 1,000,000" in take_in(course).problem.message
+
+
+def test_commas_and_brackets_in_outputs_do_not_count(course, hand_in, answered, right):
+    notebook = answered(**right)
+    notebook.cells[1].outputs = [{"output_type": "stream", "name": "stdout", "text": '[1, {"a": 2}], ' * 300_000}]
+    hand_in("student-001").write_text(json.dumps(notebook))
+    assert take_in(course).problem is None

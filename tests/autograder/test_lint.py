@@ -127,6 +127,13 @@ CODE = {
         ["assert np.allclose(got, 6)", "assert torch.allclose(got, -1.0)", "assert np.allclose(got, want)"],
         ["assert got.shape == (2,)\nassert np.allclose(got, want)", "torch.testing.assert_close(got, want)"],
     ),
+    "strict-shapes": (
+        ["np.testing.assert_allclose(got, want)", "np.testing.assert_array_equal(got, want)"],
+        [
+            "np.testing.assert_allclose(got, want, strict=True)",
+            "assert got.shape == (2,)\nnp.testing.assert_equal(got, 1)",
+        ],
+    ),
     "zip-strict": (
         ["for a, b in zip(got, want): assert a == b", "for a, b in zip(got, want, strict=False): assert a == b"],
         [
@@ -169,6 +176,48 @@ CODE = {
         ["from unittest import TestCase"],
     ),
     "class-in-check": (["class Square:\n    pass"], ["from types import SimpleNamespace"]),
+    "expected-first": (
+        ["x = np.ones(2)\ngot = area(x, 2)\nassert got == np.linalg.norm(x)"],
+        [
+            "x = np.ones(2)\nwant = np.linalg.norm(x)\ngot = area(x, 2)\nassert got == want",
+            "x = np.ones(2)\ngot = area(x.copy(), 2)\nassert got == np.linalg.norm(x)",
+            "x = np.ones(2)\narea(x, 2)\nassert x[0] == 0, 'changed in place'",
+        ],
+    ),
+    "seed-first": (
+        ["x = torch.randn(3)", "x = np.random.rand(3)", "x = torch.rand(2)\ntorch.manual_seed(0)"],
+        ["torch.manual_seed(0)\nx = torch.randn(3)", "x = torch.rand(2, generator=made)", "x = random_color()"],
+    ),
+    "count-copy": (
+        ["assert profile_model(area(1, 2), (3,)).macs == 6", "n = sum(p.numel() for p in area(1, 2).parameters())"],
+        [
+            "assert profile_model(trusted_copy(area(1, 2), x), (3,)).macs == 6",
+            "m = nn.Linear(2, 2)\nn = sum(p.numel() for p in m.parameters())",
+        ],
+    ),
+    "wrapped-network": (
+        ["m = nn.Sequential(area(1, 2).eval(), nn.ReLU())", "layer = area(1, 2)\nm = nn.ModuleList([layer][0], layer)"],
+        ["m = nn.Sequential(trusted_copy(area(1, 2), x), nn.ReLU())", "m = nn.Sequential(nn.ReLU())"],
+    ),
+    "derivative": (
+        [
+            "g = torch.func.vmap(area)(x)",
+            "g = torch.autograd.grad(area(x, 1), x, create_graph=True)",
+            "m = area(1, 2)\ng = torch.autograd.grad(loss, list(m.parameters()))",
+        ],
+        [
+            "g = torch.func.vmap(trusted_copy(area, x))(x)",
+            "g = torch.autograd.grad(area(x, 1), x)",
+            "m = nn.Linear(1, 1)\ng = torch.autograd.grad(loss, m.parameters())",
+        ],
+    ),
+    "hand-over": (
+        ["m = nn.Sequential(nn.ReLU())\narea(m, 1)\nassert isinstance(m[0], nn.Identity)"],
+        [
+            "m = hand_over(nn.Sequential(nn.ReLU()))\narea(m, 1)\nassert isinstance(m[0], nn.Identity)",
+            "m = nn.Sequential(nn.ReLU())\nm = area(m, 1)\nassert isinstance(m[0], nn.Identity)",
+        ],
+    ),
     "hidden-print": (["print(got)"], ["shown = str(got)", "display(got)\nshown = 1"]),
 }
 
@@ -194,3 +243,22 @@ def test_every_rule_on_code_is_tested():
 
 def test_printing_in_the_visible_part_is_allowed(tmp_path):
     assert findings(tmp_path, ("got = area(2, 3)", "got = area(2, 3)\nprint(got)")) == []
+
+
+# The rules for authors of tests, and the rules of the lint that find one broken.
+AUTHORING = {
+    "plain data, expected before the call": {"expected-first"},
+    "shape and length first": {"shape-first", "strict-shapes", "zip-strict"},
+    "assert what is right": {"if-raise", "lone-negation"},
+    "a named exception": {"named-exception"},
+    "own models and seeds, classes in locked cells": {"seed-first", "class-in-check"},
+    "partial credit is a float": {"credit-float"},
+    "counts of a trusted copy": {"count-copy", "wrapped-network", "derivative"},
+    "no magics, no patches, no subclasses": {"magic", "mock", "class-in-check"},
+}
+
+
+@pytest.mark.parametrize("rule", AUTHORING)
+def test_each_rule_for_authors_has_rules_of_the_lint(rule):
+    assert AUTHORING[rule] <= CHECK_RULES.keys()
+    assert all(CODE[name][0] for name in AUTHORING[rule])

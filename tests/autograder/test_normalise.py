@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 
 import nbformat
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autograder.intake import Status, Submission
+from autograder.matching import MAX_OWN_CELLS
 from autograder.normalise import normalise
 from autograder.release import release_notebook
 
@@ -23,7 +25,8 @@ def rebuild(source, tmp_path):
 
     def make(notebook):
         (tmp_path / "handed_in.ipynb").write_text(json.dumps(notebook))
-        return normalise(Submission("student-001", "tiny", str(tmp_path), "handed_in.ipynb"), source)
+        submission = Submission("student-001", "tiny", str(tmp_path), ("handed_in.ipynb",))
+        return normalise(submission, {"tiny": source})
 
     return make
 
@@ -41,12 +44,12 @@ def test_an_honest_notebook_is_the_source_with_the_answers(rebuild, answered, so
     for name, text in right.items():
         cell(expected, name).source = text
     result = rebuild(answered(**right))
-    assert result.notebook == expected
+    assert result.notebooks["tiny"] == expected
     assert result.findings == () and result.problem is None
 
 
 def test_a_blank_notebook_has_the_stubs_and_no_model_answer(rebuild, release):
-    notebook = rebuild(release).notebook
+    notebook = rebuild(release).notebooks["tiny"]
     for name in ANSWER_CELLS:
         assert cell(notebook, name).source == cell(release, name).source
     assert "hidden_limit" in cell(notebook, "check_share").source
@@ -131,7 +134,7 @@ def test_no_change_of_the_labs_cells_reaches_the_graded_notebook(rebuild, answer
     for change in data.draw(st.lists(st.sampled_from(changes), max_size=8)):
         if notebook.cells:
             change(notebook, data.draw(st.integers(0, len(notebook.cells) - 1)), data.draw(st.text(max_size=9)))
-    assert rebuild(notebook).notebook == rebuild(answered(**right)).notebook
+    assert rebuild(notebook).notebooks["tiny"] == rebuild(answered(**right)).notebooks["tiny"]
 
 
 def test_each_change_is_reported(rebuild, answered, right):
@@ -156,7 +159,7 @@ def test_each_change_is_reported(rebuild, answered, right):
         ("duplicated", "double"),
         ("unknown id", "bonus"),
     }
-    assert sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in result.notebook.cells) == 10
+    assert sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in result.notebooks["tiny"].cells) == 10
 
 
 def test_of_two_answers_the_last_counts_but_not_an_empty_copy(rebuild, answered, release, right):
@@ -165,7 +168,7 @@ def test_of_two_answers_the_last_counts_but_not_an_empty_copy(rebuild, answered,
     later.source = "def share():\n    return 3"
     notebook.cells += [later, copy.deepcopy(cell(release, "share"))]
     result = rebuild(notebook)
-    assert cell(result.notebook, "share").source == later.source
+    assert cell(result.notebooks["tiny"], "share").source == later.source
     assert ("duplicated", "share") in kinds(result)
 
 
@@ -173,7 +176,7 @@ def test_a_missing_answer_is_a_blank_one(rebuild, answered, release, right):
     notebook = answered(**right)
     notebook.cells.remove(cell(notebook, "share"))
     result = rebuild(notebook)
-    assert cell(result.notebook, "share").source == cell(release, "share").source
+    assert cell(result.notebooks["tiny"], "share").source == cell(release, "share").source
     assert kinds(result) == {("deleted", "share")}
 
 
@@ -184,7 +187,7 @@ def test_own_cells_stay_behind_their_neighbor_without_metadata(rebuild, answered
     notebook.cells[position + 1 : position + 1] = [helper, nbformat.v4.new_markdown_cell("a note")]
     notebook.cells.insert(0, nbformat.v4.new_code_cell("first = 1"))
     notebook.cells.append(nbformat.v4.new_code_cell("  \n"))
-    result = rebuild(notebook).notebook
+    result = rebuild(notebook).notebooks["tiny"]
     sources = [cell.source for cell in result.cells]
     assert sources[0] == "first = 1"
     assert sources.index("helper = 1") == sources.index(right["double"]) + 1 == sources.index("a note") - 1
@@ -197,23 +200,23 @@ def test_free_cells_are_the_students(rebuild, answered, right):
     free = next(cell for cell in notebook.cells if cell.id.startswith("free"))
     free.source = "print('mine')"
     result = rebuild(notebook)
-    assert "print('mine')" in [cell.source for cell in result.notebook.cells] and result.findings == ()
-    assert not any("a cell to play with" in cell.source for cell in result.notebook.cells)
+    assert "print('mine')" in [cell.source for cell in result.notebooks["tiny"].cells] and result.findings == ()
+    assert not any("a cell to play with" in cell.source for cell in result.notebooks["tiny"].cells)
 
 
 def test_a_notebook_saved_without_ids_by_another_program_is_recognized(rebuild, answered, right):
     notebook = answered(**right)
-    honest = rebuild(notebook).notebook
+    honest = rebuild(notebook).notebooks["tiny"]
     for each in notebook.cells:
         del each["id"]
     notebook.nbformat_minor = 4
     result = rebuild(notebook)
-    assert result.notebook == honest and result.findings == ()
+    assert result.notebooks["tiny"] == honest and result.findings == ()
 
 
 def test_another_notebook_is_not_graded_as_blank(rebuild):
     result = rebuild(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('hello')")]))
-    assert result.notebook is None
+    assert result.notebooks == {}
     assert result.problem.status is Status.TAMPERED
     assert "holds none of the 3 answer cells of tiny" in result.problem.message
 
@@ -222,3 +225,41 @@ def test_the_source_is_left_as_it_is(rebuild, source, answered, right):
     before = copy.deepcopy(source)
     rebuild(answered(**right))
     assert source == before and release_notebook(source) == release_notebook(before)
+
+
+def test_the_format_before_2015_is_understood(rebuild, answered, right):
+    honest = answered(**right)
+    old = [
+        {
+            "cell_type": each.cell_type,
+            "metadata": each.metadata,
+            "input" if each.cell_type == "code" else "source": each.source.splitlines(keepends=True),
+        }
+        for each in honest.cells
+    ]
+    old.insert(0, {"cell_type": "heading", "level": 1, "source": "A heading", "metadata": {}})
+    result = rebuild({"nbformat": 3, "worksheets": [{"cells": old[:4]}, {"cells": old[4:]}]})
+    texts = [cell.source for cell in result.notebooks["tiny"].cells]
+    assert texts == ["A heading", *[cell.source for cell in rebuild(honest).notebooks["tiny"].cells]]
+    assert result.findings == ()
+
+
+def test_metadata_that_was_removed_is_reported(rebuild, answered, right):
+    notebook = answered(**right)
+    cell(notebook, "check_double").metadata.clear()
+    assert kinds(rebuild(notebook)) == {("metadata", "check_double")}
+
+
+def test_ten_thousand_cells_are_cut_to_a_thousand_quickly(rebuild, answered, right):
+    notebook = answered(**right)
+    notebook.cells += [nbformat.v4.new_code_cell(f"a = {number}") for number in range(5_000)]
+    notebook.cells += [copy.deepcopy(cell(notebook, "share")) for _ in range(5_000)]
+    began = time.monotonic()
+    result = rebuild(notebook)
+    assert time.monotonic() - began < 5
+    assert len(result.notebooks["tiny"].cells) == len(answered().cells) + MAX_OWN_CELLS
+    assert kinds(result) == {("too many", "cells"), ("duplicated", "share")}
+
+
+def test_the_instructors_notebook_goes_along(rebuild, answered, source):
+    assert rebuild(answered()).references == {"tiny": source}

@@ -1,0 +1,89 @@
+"""A warm server: ``python -m autograder.sandbox.server ROLE DESCRIPTOR``.
+
+It imports what notebooks need, once, and then forks a child whenever a socket arrives on its own. It never reads a job:
+the child does, so that nothing of one submission is in the memory of the next one's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import importlib
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from autograder.sandbox import child, namespaces
+
+__all__ = ["main"]
+
+_COMMON = ("torch", "torch.nn", "torch.optim", "torch._dynamo", "numpy", "scipy.linalg", "sklearn.datasets", "pandas")
+_COMMON += ("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "matplotlib.pyplot", "PIL.Image")
+# not the inline backend: it joins the shell that there is when it is imported
+_COMMON += ("matplotlib.backends.backend_agg", "factorkit.data", "factorkit.training", "factorkit.plots")
+_COMMON += ("factorkit.decompositions", "factorkit.layers", "factorkit.models", "micronet_resources.profile")
+_BY_ROLE = {
+    "student": (
+        "IPython.core.pylabtools",
+        "IPython.display",
+        "stack_data",
+        "pygments.lexers.python",
+        "autograder.sandbox.notebook",
+    ),
+    "tests": ("pytest", "autograder.two_process.checks"),
+}
+
+
+def main() -> None:
+    """Serve until the other end of the socket is closed."""
+    parser = argparse.ArgumentParser(description="Fork a child for each socket that arrives.")
+    parser.add_argument("role", choices=_BY_ROLE)
+    parser.add_argument("descriptor", type=int, help="the descriptor of a socket to the grader")
+    parser.add_argument("--isolated", action="store_true", help="children enter namespaces; this runs in bubblewrap")
+    parser.add_argument("--fonts", type=Path, help="a folder with matplotlib's lists of fonts")
+    arguments = parser.parse_args()
+    if arguments.isolated:
+        namespaces.take_ordinary_user()
+        namespaces.forbid_inspection()
+    control = socket.socket(fileno=arguments.descriptor)
+    control.set_inheritable(False)
+    _preload(arguments.role, arguments.fonts)
+    control.sendall(b"r")
+    while True:
+        try:
+            _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        except InterruptedError:
+            continue
+        if not descriptors:
+            return
+        started = child.start(socket.socket(fileno=descriptors[0]), control, arguments.role, arguments.isolated)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(started, 0)
+
+
+def _preload(role: str, fonts: Path | None) -> None:
+    """Import, and check that a fork is safe: threads do not live on in a child, but the locks that they hold do."""
+    if fonts is not None:
+        folder = Path(os.environ["MPLCONFIGDIR"])
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in fonts.glob("fontlist-*.json"):
+            shutil.copy(path, folder)
+    for name in (*_COMMON, *_BY_ROLE[role]):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            if name.startswith("autograder"):
+                raise
+    with contextlib.suppress(FileNotFoundError):
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            sys.exit(f"the {role} server has {threads} threads after its imports, and only one is safe to fork")
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The plan: which cells the checking process runs, and whose each name is, from the instructor's text alone."""
+
+from __future__ import annotations
+
+from autograder.jobs import JobCell
+from autograder.two_process.plan import Step, plan
+from autograder.two_process.source import has_command, source_of
+
+ANSWER = "def area(r):\n    return 3 * r"
+
+
+def steps(*cells: tuple[str, str]) -> list[Step]:
+    return plan(
+        [
+            JobCell(
+                index,
+                f"cell {index}",
+                kind,
+                "import os; every = name = is_mine = 1" if kind == "solution" else text,
+                text,
+            )
+            for index, (kind, text) in enumerate(cells)
+        ]
+    )
+
+
+def test_what_a_solution_cell_binds_is_the_students():
+    [step] = steps(("solution", f"{ANSWER}\nclass Net: pass\nlimit, (low, high) = 1, (2, 3)"))
+    assert step.theirs == {"area", "Net", "limit", "low", "high"}
+    assert not step.run
+
+
+def test_the_students_own_text_and_cells_bind_nothing():
+    [_, extra] = steps(("locked", "import math"), ("extra", "math = assert_close = print = None"))
+    assert extra.theirs == set()
+    assert extra.ours == {"math"}
+
+
+def test_imports_in_a_solution_cell_are_the_instructors():
+    [step] = steps(("solution", "import numpy as np\nfrom torch import nn\n" + ANSWER))
+    assert step.theirs == {"area"}
+    assert len(step.imports) == 2
+
+
+def test_locked_cells_that_need_nothing_of_the_students_are_run():
+    _, helper, caller, aliased = steps(
+        ("solution", ANSWER),
+        ("locked", "def twice(r):\n    return 2 * area(r)"),
+        ("locked", "doubled = twice(3)"),
+        ("locked", "table = [area(r) for r in range(3)]\ntwice = 1"),
+    )
+    assert helper.run and "twice" in helper.ours
+    assert not caller.run and "doubled" in caller.theirs  # it calls a helper that calls theirs
+    assert not aliased.run and aliased.theirs == {"area", "doubled", "table", "twice"}
+
+
+def test_a_locked_cell_takes_a_name_back():
+    [*_, last] = steps(("solution", "rank = 3"), ("locked", "rank = 4"))
+    assert last.run and last.theirs == set() and last.ours == {"rank"}
+
+
+def test_objects_that_the_students_cells_change_become_theirs():
+    [_, answer] = steps(
+        ("locked", "import torch\nhistory, options, untouched = [], {}, []"),
+        (
+            "solution",
+            "history.append(1)\noptions['rank'] = 2\ntorch.manual_seed(0)\ndef f(untouched): untouched.append(1)",
+        ),
+    )
+    assert answer.theirs == {"history", "options", "f"}
+
+
+def test_shell_commands_are_not_for_the_checking_process():
+    command, cell_magic, magic = steps(
+        ("locked", "files = !ls"), ("locked", "%%bash\nls"), ("locked", "%matplotlib inline\nx = 1")
+    )
+    assert not command.run and not cell_magic.run
+    assert magic.run and magic.ours == {"x"}
+    assert has_command("!ls") and not has_command("print('!')")
+
+
+def test_pyplot_is_asked_on_the_students_side():
+    [step] = steps(("locked", "import matplotlib.pyplot as plt\nimport math"))
+    assert step.run and step.ours == {"math"} and step.theirs == set()
+
+
+def test_names_of_test_cells_are_never_asked_for():
+    [_, test] = steps(("solution", ANSWER), ("test", "def close(a, b): return a == b\nassert close(area(1), 3)"))
+    assert test.run and test.ours == {"close"} and test.theirs == {"area"}
+
+
+def test_the_source_of_a_function_is_the_last_that_was_handed_in():
+    texts = [
+        "def f(): return 1",
+        "%matplotlib inline\nclass A:\n    def f(self):\n        return 2",
+        "def g(:",
+        "@cached\ndef f(): return 3",
+    ]
+    assert source_of("f", texts) == "@cached\ndef f(): return 3\n"
+    assert source_of("A.f", texts) == "    def f(self):\n        return 2\n"
