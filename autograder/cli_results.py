@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autograder.console import AnyLab, CourseFolder, Grading, Json, app, aside, print_json, screen
+from autograder.console import AnyLab, CourseFolder, Grading, Json, Lab, app, aside, print_json, screen
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
 from autograder.tables import names
@@ -16,8 +16,6 @@ from autograder.tables import names
 __all__ = ["export", "leaderboard", "report"]
 
 # The commands import what they need when they run, so that --help answers at once.
-
-Lab = Annotated[str, typer.Argument(metavar="LAB", help="A lab's name, as lab01_convolutions.", show_default=False)]
 
 
 @app.command()

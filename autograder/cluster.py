@@ -26,6 +26,7 @@ from autograder.execute import Limits
 from autograder.jobs import Job, JobResult, TestResult
 from autograder.plain import from_plain, to_plain
 from autograder.sandbox.client import Sandbox
+from autograder.sandbox.environment import data_cache
 from autograder.sandbox.results import error_output
 
 __all__ = ["ClusterEngine", "connect"]
@@ -77,6 +78,8 @@ class ClusterEngine:
     ----------
     same_process : bool
         Always false: on a cluster tests run in a process of their own.
+    cache : Path
+        Of data sets on this machine, on which the few notebooks run that need a real kernel.
     """
 
     same_process = False
@@ -85,6 +88,7 @@ class ClusterEngine:
         self, client: Client, course: str, *, sandbox: Sandbox = "bubblewrap", patience: float = _PATIENCE
     ) -> None:
         self.sandbox: Sandbox = sandbox
+        self.cache: Path = data_cache()
         self._client = client
         name = hashlib.sha256(f"{socket.gethostname()}\0{course}".encode()).hexdigest()[:12]
         self._plugin = f"factorkit-{name}"

@@ -40,6 +40,7 @@ _ADVICE = {
     Status.INVALID: "Open your notebook in JupyterLab, run it, save it, and hand in the file as it was saved.",
     Status.TAMPERED: "Your answers are not lost: copy them into the cells of a fresh copy of the lab and hand that in.",
 }
+_NOT_FOR_STUDENTS = ("same process",)  # how far the grader trusts the points
 _STYLE = """
 .facts { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: .5rem 0 1rem; padding: 0; list-style: none; }
 .score { font-size: 1.5rem; font-weight: 700; }
@@ -195,6 +196,7 @@ def _notices(result: SubmissionResult) -> str:
     lines += [
         f"<em>{escape(finding.kind)}</em>, {escape(finding.cell)}: {escape(finding.message)}."
         for finding in result.findings
+        if finding.kind not in _NOT_FOR_STUDENTS
     ]
     return f'<div class="note" role="note">{"".join(f"<p>{line}</p>" for line in lines)}</div>' if lines else ""
 

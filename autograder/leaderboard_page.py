@@ -24,6 +24,9 @@ STYLE = """
 .leaderboard th, .leaderboard td { padding: .35rem .6rem; border-bottom: 1px solid #d5d8dd; text-align: right; }
 .leaderboard th:nth-child(2), .leaderboard td:nth-child(2) { text-align: left; }
 .leaderboard tr.below td { opacity: .75; }
+.leaderboard th, .leaderboard td { white-space: nowrap; }
+.leaderboard caption { caption-side: top; text-align: left; }
+.leaderboard legend { font-size: 1rem; font-weight: 600; margin: 0; }
 .leaderboard fieldset { border: 0; margin: 1rem 0; padding: 0; }
 .leaderboard label { display: inline-block; margin-right: 1rem; }
 .leaderboard .sorted { display: none; overflow-x: auto; }

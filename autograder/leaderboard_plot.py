@@ -73,7 +73,7 @@ def plot_leaderboard(board: Leaderboard) -> str:
             place = (entry.score, 100 * entry.accuracy)
             axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=8, parse_math=False)
         axes.set(xlabel="score (lower is better)", ylabel="accuracy (%)")
-        axes.margins(0.12)
+        axes.margins(x=0.18, y=0.12)
         axes.grid(color="#e3e6ea", linewidth=0.8)
         axes.legend(frameon=False, fontsize=8)
         file = io.StringIO()

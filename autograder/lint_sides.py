@@ -38,7 +38,8 @@ def _student_calls(check: CheckCode, tree: ast.AST) -> list[ast.Call]:
 def _is_students(check: CheckCode, node: ast.AST) -> bool:
     """Whether a value comes from a call of the student's code, or is the student's itself."""
     if isinstance(node, ast.Name):
-        return node.id in check.students() or any(_is_students(check, value) for value in check.values_of(node.id))
+        before = [value for value in check.values_of(node.id) if position(value) < position(node)]
+        return node.id in check.students() or (bool(before) and _is_students(check, before[-1]))
     while isinstance(node, ast.Attribute | ast.Subscript) or _is_method_call(node):  # Net().eval().layers[0]
         node = node.func.value if isinstance(node, ast.Call) else node.value
         if isinstance(node, ast.Name):
@@ -88,15 +89,19 @@ def _seeded(check: CheckCode) -> Iterator[Objection]:
             )
 
 
+def _attributes(tree: ast.AST) -> list[ast.Attribute]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+
+
 def _counted_copy(check: CheckCode) -> Iterator[Objection]:
     """Rule 7: a count of the student's network is the student's word."""
-    if any(check.calls("trusted_copy")):
-        return
     remedy = "a class can lie about its parameters; count a trusted_copy(network, example), and score that copy too"
     for call in check.calls("profile_model", "parameters_to_vector"):
         if call.args and _is_students(check, call.args[0]):
             yield call.lineno, remedy
     for call in check.calls("sum", "len"):
+        if last_name(call.func) == "sum" and not any(part.attr == "numel" for part in _attributes(call)):
+            continue
         for walk in ast.walk(call):
             walks = isinstance(walk, ast.Call) and isinstance(walk.func, ast.Attribute) and walk.func.attr in _WALKS
             if walks and _is_students(check, walk.func.value):

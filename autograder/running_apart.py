@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
 from collections.abc import Collection, Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from nbformat.notebooknode import NotebookNode
@@ -16,10 +13,10 @@ from autograder._proof_worker import CellError
 from autograder.answers import answered
 from autograder.jobs import Job, JobCell, JobResult
 from autograder.running import RunResult
+from autograder.two_process.local import run_job
 
 __all__ = ["run_lab_apart"]
 
-_GRACE = 60.0
 _ENDED = {"TimeLimit": "TimedOut", "InterpreterDied": "Crashed"}
 
 
@@ -48,7 +45,7 @@ def run_lab_apart(
     cells = _cells(source_nb, notebook, appended or {}, only)
     job = Job("", "", "lab", cells, cell_seconds=seconds, notebook_seconds=10 * seconds)
     started = time.monotonic()
-    result = _run_forked(job, dict(files or {}))
+    result = run_job(job, files=files)
     scores = {test.name: float(test.score) for test in result.tests}
     errors = _errors(result, {cell.index: cell.name for cell in cells})
     return RunResult(scores, errors, time.monotonic() - started)
@@ -87,31 +84,3 @@ def _errors(result: JobResult, names: Mapping[int, str]) -> dict[str, CellError]
             name, _, message = test.message.partition(": ")
             errors[test.name] = CellError(_ENDED.get(name, name), message)
     return errors
-
-
-def _run_forked(job: Job, files: dict[str, Path]) -> JobResult:
-    """Run a job in a child of the warm process that `autograder.running` uses too."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["autograder._proof_preload"])
-    receiver, sender = context.Pipe(duplex=False)
-    with receiver:
-        process = context.Process(target=_run, args=(job, files, sender))
-        process.start()
-        sender.close()
-        try:
-            if not receiver.poll(job.notebook_seconds + _GRACE):
-                raise TimeoutError(f"the lab was not done after {job.notebook_seconds + _GRACE:g} s")
-            return receiver.recv()
-        except EOFError:
-            raise RuntimeError("the processes that run the lab ended early") from None
-        finally:
-            process.kill()
-            process.join()
-            process.close()
-
-
-def _run(job: Job, files: dict[str, Path], connection: Connection) -> None:
-    from autograder.two_process.local import run_job  # loaded where the process was forked from
-
-    os.environ["NBGRADER_EXECUTION"] = "autograde"
-    connection.send(run_job(job, files=files))

@@ -115,7 +115,7 @@ def slurm_cluster(options: SlurmOptions) -> Iterator[SLURMCluster]:
         job_name="autograder",
         job_script_prologue=list(options.prologue),
         job_extra_directives=list(options.directives),
-        scheduler_options={"dashboard_address": None},
+        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         **given,
     ) as cluster:
         yield cluster

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from autograder.jobs import Job, JobCell, TestResult
-from autograder.two_process import outputs
+from autograder.two_process import displays, outputs
 from autograder.two_process.advice import advice
 from autograder.two_process.environment import checking, compile_cell, time_limit
 from autograder.two_process.files import SharedFiles
@@ -158,6 +158,7 @@ class _Checks:
                 session.wait(self.end)
                 reached, started = True, time.monotonic()
                 self._reserve.started()
+                displays.taken()  # what the lab's own cells have shown
                 self._files.begin(session)
                 limit = min(self.job.cell_seconds, max(self.end - started, 0.1))
                 session.deadline = started + limit
@@ -172,6 +173,7 @@ class _Checks:
         error = session.fault or error  # a fault is not forgiven, whatever the test has caught
         seconds = round(time.monotonic() - started, 3)
         shown = [outputs.stream_output(printed.getvalue())] if printed.getvalue() else []
+        shown += displays.taken()
         if error is None:
             score = cell.points if points is None else points
             shown += [] if points is None else [outputs.number_output(points, count)]

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from autograder.two_process.displays import display, displaying
 from autograder.two_process.proxies import link_of
 from autograder.two_process.source import plain_source, source_of
 from autograder.two_process.wire import Fault
@@ -80,7 +81,7 @@ def checking(names: dict[str, Any], session: Any, texts: Sequence[str]) -> Itera
     inspect.getsource, inspect.getsourcelines = find_source, find_lines
     hook = register_module_module_registration_hook(_refuse_students_module)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), displaying():
             warnings.showwarning = _show_warning
             yield
     finally:
@@ -98,12 +99,7 @@ def _refuse_students_module(module: Any, name: str, part: Any) -> None:
 
 def plain_shell() -> dict[str, Any]:
     """The names that IPython adds to a notebook, as they are without IPython."""
-    return {"get_ipython": _NoShell, "display": _display}
-
-
-def _display(*things: Any, **_: Any) -> None:
-    for thing in things:
-        print(thing)
+    return {"get_ipython": _NoShell, "display": display}
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:

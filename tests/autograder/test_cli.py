@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 
 import pytest
 
-from autograder import cli
+from autograder import cli, console
 
 
 @pytest.fixture
 def autograder(monkeypatch, capsys):
     """A function that runs the command and returns its exit status, standard output and standard error."""
 
+    monkeypatch.setattr(console.screen, "width", 110)
+    monkeypatch.setattr(console.aside, "width", 110)
+
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["autograder", *arguments])
-        monkeypatch.setattr(cli, "screen", cli.Console(highlight=False, width=110))
-        monkeypatch.setattr(cli, "aside", cli.Console(stderr=True, highlight=False, width=110))
         with pytest.raises(SystemExit) as ended:
             cli.main()
         captured = capsys.readouterr()
@@ -27,7 +29,8 @@ def autograder(monkeypatch, capsys):
     return run
 
 
-COMMANDS = ("build", "lint", "grade", "status", "show", "feedback", "leaderboard", "site", "demo")
+COMMANDS = ("build", "lint", "collect", "due", "solution-check", "grade", "status", "show", "feedback", "leaderboard")
+COMMANDS += ("site", "demo", "doctor")
 
 
 def test_help_teaches_with_an_example(autograder):
@@ -38,7 +41,10 @@ def test_help_teaches_with_an_example(autograder):
         assert status == 0 and f"Example: autograder {command}" in out
 
 
-@pytest.mark.parametrize("command", ["build", "lint", "grade", "status", "show", "feedback", "leaderboard"])
+@pytest.mark.parametrize(
+    "command",
+    ["build", "lint", "due", "solution-check", "grade", "status", "show", "feedback", "leaderboard"],
+)
 def test_an_unknown_lab_is_named_with_the_nearest(course, autograder, command):
     status, out, err = autograder(command, "tinny")
     assert (status, out) == (2, "")
@@ -89,7 +95,7 @@ def test_a_round_on_the_screen(course, hand_in, right, autograder):
 
     status, out, err = autograder("grade", "tiny", "--cell-timeout", "20")
     assert status == 0
-    assert "without a sandbox" in err and "Grading tiny · 4 submissions" in err
+    assert "Grading tiny · 4 submissions · " in err and "sandbox bubblewrap" in err
     for line in (
         "tiny · 4 submissions",
         "1 submission is flagged for a look (*):\n  renamed: student-004\n  autograder show tiny --flagged\n",
@@ -150,9 +156,88 @@ def test_what_has_not_been_graded_is_said(course, autograder):
 
 
 def test_a_submission_that_cannot_be_recorded_ends_with_1(course, hand_in, right, autograder):
-    hand_in("student-*", **right)
+    hand_in("student-001", **right)
+    (course.autograded / "student-001").parent.mkdir(parents=True, exist_ok=True)
+    (course.autograded / "student-001").write_text("in the way of the student's folder")
     status, out, err = autograder("grade", "tiny")
-    assert status == 1 and "not recorded student-*" in out and "1 submission(s) not recorded" in err
+    assert status == 1 and "not recorded student-001" in out, (out, err)
+    assert "1 submission(s) not recorded" in err
+
+
+def test_a_dry_run_says_what_and_why_and_does_nothing(course, hand_in, right, autograder):
+    hand_in("student-001", **right)
+    hand_in("student-002").write_text("no JSON")
+    status, out, _ = autograder("grade", "tiny", "--dry-run")
+    assert status == 0 and "tiny · 2 submissions: 1 to run, nothing is changed now" in out
+    assert "  run    student-001: it has not been graded yet\n" in out
+    assert "  record student-002: tiny.ipynb: not JSON" in out
+    data = json.loads(autograder("grade", "tiny", "--dry-run", "--json", "--student", "student-001")[1])
+    assert data == {
+        "lab": "tiny",
+        "planned": [{"student": "student-001", "action": "run", "reason": "it has not been graded yet"}],
+    }
+    assert not course.events.exists()
+    (course.root / "cluster.toml").write_text('[slurm]\nqueue = "cpu"\n')
+    assert "#SBATCH -p cpu" in autograder("grade", "tiny", "--dry-run", "--slurm")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sandbox", "none"), "without a sandbox, submissions can read and change whatever you can"),
+        (("--sandbox", "docker"), "unknown sandbox 'docker'"),
+        (("--scheduler", "tcp://localhost:1", "--slurm"), "two places to grade on"),
+        (("--same-process", "--slurm"), "--same-process runs on this machine alone"),
+        (("--student", "student-9"), "'student-9' is not in the gradebook"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(course, hand_in, right, autograder, options, message):
+    hand_in("student-001", **right)
+    status, out, err = autograder("grade", "tiny", *options)
+    assert (status, out) == (2, "") and message in err
+
+
+def test_without_a_sandbox_but_trusted(course, hand_in, right, autograder):
+    hand_in("student-001", **right)
+    status, out, err = autograder("grade", "tiny", "--sandbox", "none", "--trusted", "--json")
+    assert status == 0 and "without a sandbox" in err
+    [result] = json.loads(out)["results"]
+    assert (result["student"], result["status"], result["score"], result["maximum"]) == ("student-001", "ok", 7, 10)
+    assert result["findings"] == []
+
+
+def test_the_solution_is_checked_and_what_it_loses_is_said(course, autograder):
+    status, out, _ = autograder("solution-check", "tiny")
+    assert status == 0 and "tiny: the solution gets all of 7 points in " in out
+    assert "students' notebooks may take 60 s" in out
+    path = course.source_file("tiny")
+    path.write_text(path.read_text().replace("return 2 * x + offset", "return 3 * x + offset"))
+    status, out, err = autograder("solution-check", "tiny")
+    assert (status, out) == (1, "") and "check_double: gives 0 of 3 points: AssertionError: expected 4, got 6" in err
+
+
+def test_due_dates_and_collecting(course, hand_in, right, autograder, tmp_path):
+    assert autograder("due", "tiny")[1] == "tiny: no due date\n"
+    assert autograder("due", "tiny", "2026-12-01T23:59+01:00")[1] == "tiny: due 2026-12-01T22:59+00:00\n"
+    assert autograder("due", "tiny")[1] == "tiny: due 2026-12-01T22:59+00:00\n"
+    status, _, err = autograder("due", "tiny", "tomorrow")
+    assert status == 2 and "'tomorrow' is no time" in err
+    notebook = hand_in("student-001", **right)
+    archive = tmp_path / "student-007.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(notebook, "tiny.ipynb")
+    assert autograder("collect", "tiny", str(archive)) == (0, "1 new\n", "")
+    assert (course.submitted / "student-007" / "tiny" / "tiny.ipynb").is_file()
+    archive.write_text("no archive")
+    status, out, err = autograder("collect", "tiny", str(archive))
+    assert status == 1 and "refused student-007: student-007.zip" in out and "1 refused" in err
+
+
+def test_the_doctor_looks_at_this_machine(autograder):
+    status, out, _ = autograder("doctor")
+    assert status == 0 and "good    sandbox: " in out and "good    dask: " in out
+    names = [check["name"] for check in json.loads(autograder("doctor", "--json")[1])]
+    assert names[:5] == ["Python", "sandbox", "limits", "processors", "memory"]
 
 
 def test_a_course_without_a_book_has_no_site(course, autograder):

@@ -45,7 +45,7 @@ def run(tmp_path, engine):
     def make(*sources, limits=QUICK, files=(), reference=(), kernel=KERNEL, **options):
         submission = Submission("student-001", "tiny", str(tmp_path), ("tiny.ipynb",), tuple(files))
         notebooks = {"tiny": notebook_of(*sources, kernel=kernel)}
-        references = {"tiny": notebook_of(*(reference or sources))}
+        references = {"tiny": notebook_of(*(reference or sources), kernel=kernel)}
         normalised = Normalised(submission, notebooks, references=references)
         return execute(normalised, limits, **{"engine": engine, **options})
 

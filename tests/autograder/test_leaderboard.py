@@ -9,15 +9,22 @@ import pytest
 from rich.console import Console
 
 from autograder import events
-from autograder.execute import Limits
+from autograder.cli import main
+from autograder.errors import UsageError
 from autograder.feedback import feedback
 from autograder.intake import Status
-from autograder.leaderboard import MEASUREMENT, leaderboard, write_leaderboards
-from autograder.pipeline import grade
-from autograder.record import Points, SubmissionResult
+from autograder.leaderboard import MEASUREMENT, Entry, Leaderboard, leaderboard, write_leaderboards
+from autograder.leaderboard_page import leaderboard_html, read_pseudonyms, write_page
+from autograder.leaderboard_plot import describe, pareto_front, plot_leaderboard
+from autograder.pipeline import Round
+from autograder.results import SubmissionResult
 from autograder.rounds import print_leaderboard, print_round
+from autograder.site import publish_leaderboard
 from micronet_resources.challenge import MIME_TYPE
 from micronet_resources.rules import rule_set
+
+from .graded import grade_class
+from .pages import chromium, needs_browser, opened
 
 MEASURING = f"""
 import json
@@ -127,26 +134,28 @@ def measuring_course(course):
     return course
 
 
-def test_a_missing_or_refused_entry_is_flagged_for_the_instructor_and_the_student(measuring_course, hand_in, right):
+def test_a_missing_or_refused_entry_is_flagged_for_the_instructor_and_the_student(
+    measuring_course, engine, hand_in, right
+):
     course = measuring_course
     hand_in("student-001", **right).with_name("entry.onnx").write_text('{"score": 0.05}')
     hand_in("student-002", **right).with_name("entry.onnx").write_text("no entry at all")
     hand_in("student-003", **{**right, "double": "def double(x):\n    return 7"})
     hand_in("student-004").write_text("no JSON")
 
-    finished = grade(course, "tiny", limits=Limits(5, 60))
-    assert [(result.status, result.points.get("check_share")) for result in finished.results[:3]] == [
-        (Status.OK, Points(4, 4)),
-        (Status.OK, Points(0, 4)),
-        (Status.OK, Points(0, 4)),
+    results = grade_class(course, engine)
+    assert [(result.status, result.points["check_share"].score) for result in results[:3]] == [
+        (Status.OK, 4),
+        (Status.OK, 0),
+        (Status.OK, 0),
     ]
-    messages = {result.student: [finding.message for finding in result.findings] for result in finished.results}
+    messages = {result.student: [finding.message for finding in result.findings] for result in results}
     refused = "the file was handed in, but not measured: the error stands at its check"
     missing = "the file was not handed in: there was nothing to measure"
     assert list(messages.values()) == [[], [refused], [missing], []]
 
     console = Console(width=100, record=True)
-    print_round(console, course, finished)
+    print_round(console, course, Round("tiny", tuple(results)))
     text = console.export_text()
     assert "2 submissions are flagged for a look (*):\n  no entry: student-002, student-003\n" in text
     rows = {line.split()[0]: line.split()[1:3] for line in text.splitlines() if line.startswith(" student-")}
@@ -157,3 +166,108 @@ def test_a_missing_or_refused_entry_is_flagged_for_the_instructor_and_the_studen
     reasons = {absent.student: absent.reason for absent in leaderboard(course, "tiny").absent}
     assert reasons["student-002"].startswith("check_share: JSONDecodeError")
     assert reasons["student-003"].startswith("check_share: FileNotFoundError")  # not what exercise 1 said
+
+
+def board_of(*entries):
+    """A leaderboard from names, correct answers and scores."""
+    made = [
+        Entry(
+            name,
+            correct,
+            2_000,
+            correct / 2_000,
+            1_000 * place,
+            8_000 * place,
+            90,
+            70 + place,
+            score,
+            "course2025",
+            "patterns",
+        )
+        for place, (name, correct, score) in enumerate(entries, 1)
+    ]
+    return Leaderboard("tiny", tuple(made), ())
+
+
+BOARD = board_of(
+    ("Ada <b>Lovelace</b>", NEEDED + 60, 0.02),
+    ("Bob", NEEDED + 10, 0.03),
+    ("Cleo", NEEDED + 90, 0.05),
+    ("Dan $x", 900, 0.01),
+)
+
+
+def test_the_pareto_front_is_what_no_other_entry_beats():
+    assert [entry.student for entry in pareto_front(BOARD.entries)] == ["Dan $x", "Ada <b>Lovelace</b>", "Cleo"]
+
+
+def test_the_plot_is_the_same_every_time_and_says_what_it_shows():
+    plot = plot_leaderboard(BOARD)
+    assert plot == plot_leaderboard(BOARD)
+    assert plot.startswith("<svg") and 'role="img"' in plot and "<b>" not in plot
+    assert "In the lead: Ada" in describe(BOARD) and "threshold of 90 %" in describe(BOARD)
+    for said in ("Pareto front", "threshold, 90 %", "score (lower is better)", "accuracy (%)"):
+        assert said in plot
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_page_is_sorted_without_a_script(course):
+    path, _ = write_page(course, [BOARD])
+    assert "<script" not in path.read_text()
+    with chromium() as browser, opened(browser, path) as seen:
+        rows = seen.page.locator(".sorted:visible tbody tr td:nth-child(2)")
+        assert rows.all_inner_texts() == ["Ada <b>Lovelace</b>", "Bob", "Cleo", "Dan $x"]
+        assert seen.page.locator(".sorted:visible tbody tr td:nth-child(1)").all_inner_texts() == ["1", "2", "3", "–"]
+        for order, names in {
+            "accuracy": ["Cleo", "Ada <b>Lovelace</b>", "Bob", "Dan $x"],
+            "score": ["Dan $x", "Ada <b>Lovelace</b>", "Bob", "Cleo"],
+        }.items():
+            seen.page.get_by_label(order, exact=True).check()
+            assert rows.all_inner_texts() == names
+            assert seen.page.locator(".sorted:visible th[aria-sort]").inner_text() == order
+        plot = seen.page.get_by_role("img", name="Accuracy against score, tiny")
+        assert plot.bounding_box()["width"] > 400
+        assert seen.leaves == [] and seen.console == [] and seen.cut_off_when_narrow() == []
+
+
+def test_no_name_is_shown_where_there_are_pseudonyms(course, enter, monkeypatch, tmp_path, capsys):
+    enter("ada.lovelace", NEEDED, 0.02)
+    enter("alan.turing", NEEDED + 5, 0.03)
+    enter("grace.hopper")
+    names = tmp_path / "names.csv"
+    names.write_text("student,pseudonym\nada.lovelace,Otter\n")
+    site = course.root / "_build" / "html" / "book" / "leaderboard.html"
+    site.parent.mkdir(parents=True)
+    site.write_text("<p>before</p><!-- leaderboard --><p>none</p><!-- end of leaderboard --><p>after</p>")
+    command = ["autograder", "leaderboard", "--pseudonyms", str(names), "--publish"]
+    for options in (command, [*command, "--json"]):
+        monkeypatch.setattr("sys.argv", options)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    written = [course.grading / "leaderboard.json", course.grading / "leaderboard.html", site]
+    for text in (capsys.readouterr().out, *(path.read_text() for path in written)):
+        assert "Otter" in text and "anonymous" in text
+        assert not any(name in text for name in ("ada", "lovelace", "alan", "turing", "grace", "hopper"))
+    assert site.read_text().startswith("<p>before</p>") and site.read_text().endswith("<p>after</p>")
+    publish_leaderboard(course, "<p>a new one</p>")
+    assert "a new one" in site.read_text() and "Otter" not in site.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,pseudonym\nada,x\n", "expected the columns student and pseudonym, found name, pseudonym"),
+        ("", "expected the columns student and pseudonym, found no row"),
+        ("student,pseudonym\na,x\nb,x\n", "'x' stands for several students"),
+    ],
+)
+def test_a_file_of_pseudonyms_that_is_none_is_refused(tmp_path, text, message):
+    (tmp_path / "names.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_pseudonyms(tmp_path / "names.csv")
+
+
+def test_a_lab_without_entries_says_so():
+    assert "tiny has no measured entry yet" in leaderboard_html(Leaderboard("tiny", (), ()))

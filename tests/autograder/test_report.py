@@ -38,7 +38,6 @@ def graded(course, engine, hand_in, answered, right):
     hand_in("bob", **{**right, "share": COPIED + "\n# " + TITLE, "double": "def double(y):\n    return y * 2"})
     hand_in("cleo", **{**right, "double": "def double(x):\n    return 4"})
     notebook = answered(**right)
-    notebook.cells.append(notebook.cells[-1].copy())
     next(cell for cell in notebook.cells if cell.id == "check_share").metadata["tags"] = ["skip-execution"]
     hand_in("dan", notebook)
     hand_in("eve", **{**right, "share": "def share():\n    while True:\n        pass"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,73 +12,87 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
-from playwright.sync_api import Page
+from nbgrader.api import Gradebook
+from playwright.sync_api import Locator, Page, expect
 
+from autograder.assignment import read_lab
+from autograder.course import Course
+from autograder.execute import Engine
 from autograder.pipeline import grade
+from autograder.results import SubmissionResult
 
-from ..autograder.conftest import (  # noqa: F401 - pytest finds fixtures by their names
-    RIGHT,
-    answered,
-    course,
-    empty_gradebook,
-    engine,
-    hand_in,
-    release,
-    source,
-)
+from ..autograder.conftest import RIGHT, ROOT, TINY, add_lab
 from ..autograder.pages import chromium, needs_browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), needs_browser]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_browser]
 
-EXTENSIONS = ("formgrader", "validate_assignment", "course_list", "assignment_list")
 WRONG = {**RIGHT, "double": "def double(x):\n    return x", "why": "I do not know."}
-SECONDS = 60
+SECONDS = 120  # for anything that the server or the browser is waited for
 
 
-@pytest.fixture
-def graded(course, hand_in, engine):  # noqa: F811
-    """A course with two students: ada has all automatic points, bob not those of exercise 1."""
-    hand_in("ada", **RIGHT)
-    hand_in("bob", **WRONG)
-    results = {result.student: result for result in grade(course, "tiny", engine=engine, jobs=1).results}
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory, engine) -> Course:
+    """A graded course of two students: ada has all automatic points, bob has none for exercise 1."""
+    root = tmp_path_factory.mktemp("formgrader") / "course"
+    add_lab(root, "tiny", TINY)
+    shutil.copy(ROOT / "nbgrader_config.py", root)
+    made = Course.find(root)
+    for student, answers in (("ada", RIGHT), ("bob", WRONG)):
+        notebook = read_lab(made, "tiny").releases["tiny"]
+        for cell in notebook.cells:
+            cell.source = answers.get(cell.id, cell.source)
+        path = made.submitted / student / "tiny" / "tiny.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+    results = graded(made, engine)
     assert {student: (result.score, result.waiting) for student, result in results.items()} == {
         "ada": (7, 3),
         "bob": (4, 3),
     }
-    return course
+    return made
 
 
-@pytest.fixture
-def address(graded, tmp_path) -> Iterator[str]:
-    """Where a Jupyter server offers the course's formgrader: on this machine only, and without a token."""
-    config, runtime = tmp_path / "jupyter" / "config", tmp_path / "jupyter" / "runtime"
-    config.mkdir(parents=True)
-    enabled = {f"nbgrader.server_extensions.{name}": True for name in EXTENSIONS}
-    values = {
+def graded(course: Course, engine: Engine, *again: str) -> dict[str, SubmissionResult]:
+    """Grade the class, and in any case the students of `again`; the results by student."""
+    finished = grade(course, "tiny", engine=engine, jobs=1, regrade=again)
+    assert finished.failures == ()
+    return {result.student: result for result in finished.results}
+
+
+@pytest.fixture(scope="module")
+def address(course, tmp_path_factory) -> Iterator[str]:
+    """Where a Jupyter server has the course's formgrader: reached from this machine only, without a token."""
+    home = tmp_path_factory.mktemp("jupyter")
+    places = {"CONFIG": home / "config", "DATA": home / "data", "RUNTIME": home / "runtime"}
+    places["CONFIG"].mkdir()
+    extensions = ("formgrader", "validate_assignment", "course_list", "assignment_list")
+    settings = {
         "ServerApp": {
             "ip": "127.0.0.1",
             "port": 0,
             "open_browser": False,
             "allow_root": True,
-            "root_dir": str(graded.root),
-            "jpserver_extensions": enabled,
+            "root_dir": str(course.root),
+            "jpserver_extensions": {f"nbgrader.server_extensions.{name}": True for name in extensions},
         },
         "IdentityProvider": {"token": ""},
     }
-    (config / "jupyter_server_config.json").write_text(json.dumps(values))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")} | {
-        "HOME": str(tmp_path / "jupyter"),
-        "JUPYTER_CONFIG_DIR": str(config),
-        "JUPYTER_RUNTIME_DIR": str(runtime),
-        "JUPYTER_DATA_DIR": str(tmp_path / "jupyter" / "data"),
-        "IPYTHONDIR": str(tmp_path / "jupyter" / "ipython"),
-    }
-    log = tmp_path / "jupyter" / "log"
+    (places["CONFIG"] / "jupyter_server_config.json").write_text(json.dumps(settings))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    environment |= {f"JUPYTER_{name}_DIR": str(path) for name, path in places.items()} | {"HOME": str(home)}
+    log = home / "log"
     with log.open("wb") as file:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyter_server"],
-            cwd=graded.root,
+            cwd=course.root,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -85,51 +100,87 @@ def address(graded, tmp_path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        yield url_of(server, runtime, log)
+        yield address_of(server, places["RUNTIME"] / f"jpserver-{server.pid}.json", log)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(SECONDS)
 
 
-def url_of(server: subprocess.Popen, runtime: Path, log: Path) -> str:
-    """Wait until the server has written where it listens."""
-    notes = runtime / f"jpserver-{server.pid}.json"
-    for _ in range(10 * SECONDS):
-        assert server.poll() is None, log.read_text()
-        if notes.is_file() and notes.stat().st_size:
-            return json.loads(notes.read_text())["url"].rstrip("/")
+def address_of(server: subprocess.Popen, note: Path, log: Path) -> str:
+    """Wait until the server has noted where it listens."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        if note.is_file() and note.stat().st_size:
+            return json.loads(note.read_text())["url"].rstrip("/")
         time.sleep(0.1)
-    pytest.fail(log.read_text())
+    pytest.fail(f"the Jupyter server did not start:\n{log.read_text()}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(address) -> Iterator[Page]:
     """A page of a browser that reaches nothing but the server."""
     with chromium() as browser:
         opened = browser.new_page(viewport={"width": 1280, "height": 900})
         opened.set_default_timeout(1000 * SECONDS)
+        expect.set_options(timeout=1000 * SECONDS)
         opened.route(lambda url: not url.startswith((address, "data:")), lambda route: route.abort())
         yield opened
+        expect.set_options()
 
 
-def scores_listed(page: Page, address: str) -> dict[str, tuple[str, ...]]:
-    """What the list of all submissions says of each student."""
-    page.goto(f"{address}/formgrader/manage_submissions/tiny")
-    page.wait_for_selector("td.student-id")
-    page.pause
-    return page
-
-
-def test_it(page, address):
-    page.goto(f"{address}/formgrader/manage_submissions/tiny")
-    page.wait_for_timeout(3000)
-    Path("/tmp/guide/ms.html").write_text(page.content())
-    page.screenshot(path="/tmp/guide/ms.png")
+def row_of(page: Page, address: str, student: str) -> Locator:
+    """A student's row in the table of "Manual Grading"."""
     page.goto(f"{address}/formgrader/gradebook/tiny/tiny")
-    page.wait_for_timeout(3000)
-    Path("/tmp/guide/gb.html").write_text(page.content())
-    page.screenshot(path="/tmp/guide/gb.png")
-    page.locator("tbody a").first.click()
-    page.wait_for_timeout(3000)
-    Path("/tmp/guide/fg.html").write_text(page.content())
-    page.screenshot(path="/tmp/guide/fg.png", full_page=True)
+    return page.locator("tbody tr", has_text=student)
+
+
+def open_submission(page: Page, address: str, student: str) -> None:
+    """Open a student's notebook as an instructor does: by its link in the table."""
+    link = row_of(page, address, student).locator("td.name a.name-hidden")
+    link.wait_for()
+    link.click()
+    page.wait_for_function("window.formgrader?.grades?.loaded && window.formgrader.comments?.loaded")
+
+
+@pytest.mark.parametrize(("student", "total", "code"), [("ada", "7 / 10", "7 / 7"), ("bob", "4 / 10", "4 / 7")])
+def test_the_table_of_submissions_shows_the_scores(page, address, student, total, code):
+    row = row_of(page, address, student)
+    expect(row.locator("td.score")).to_have_text(total)
+    expect(row.locator("td.code-score")).to_have_text(code)
+    expect(row.locator("td.written-score")).to_have_text("0 / 3")
+    expect(row.locator("td.needs-manual-grade span")).to_be_visible()
+    expect(row.locator("td.tests-failed span")).to_have_count(int(student == "bob"))
+
+
+def test_the_notebook_shows_answers_points_and_what_a_test_said(page, address):
+    open_submission(page, address, "bob")
+    for grade_id, points in (("check_double", "0"), ("check_share", "4")):
+        expect(page.locator(f"input#{grade_id}")).to_have_attribute("placeholder", points)
+    expect(page.locator("#notebook-container").first).to_contain_text("AssertionError: expected 4, got 2")
+    expect(page.locator("#notebook-container").first).to_contain_text("I do not know.")
+    expect(page.locator("input#why")).to_have_class("score tabbable needs_manual_grade")
+
+
+def test_a_grade_given_here_is_kept_by_a_regrade(page, address, course, engine):
+    open_submission(page, address, "ada")
+    page.locator("input#why").fill("2.5")
+    with page.expect_response(lambda response: "/api/grade/" in response.url and response.request.method == "PUT"):
+        page.locator("input#why").press("Tab")
+    page.locator("textarea#why-comment").fill("Say which two.")
+    with page.expect_response(lambda response: "/api/comment/" in response.url and response.request.method == "PUT"):
+        page.locator("textarea#why-comment").blur()
+
+    results = graded(course, engine, "all")
+
+    assert not any(result.reused for result in results.values())
+    assert (results["ada"].score, results["ada"].waiting) == (9.5, 0)
+    assert (results["bob"].score, results["bob"].waiting) == (4, 3)
+    with Gradebook(course.db_url) as gradebook:
+        assert gradebook.find_submission("tiny", "ada").score == 9.5
+    row = row_of(page, address, "ada")
+    expect(row.locator("td.score")).to_have_text("9.5 / 10")
+    expect(row.locator("td.written-score")).to_have_text("2.5 / 3")
+    expect(row.locator("td.needs-manual-grade span")).to_have_count(0)
+    open_submission(page, address, "ada")
+    expect(page.locator("input#why")).to_have_value("2.5")
+    expect(page.locator("textarea#why-comment")).to_have_value("Say which two.")

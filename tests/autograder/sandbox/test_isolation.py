@@ -198,6 +198,7 @@ def test_neighbours_are_out_of_reach(engine):
 def test_nothing_of_an_earlier_submission_is_in_memory(run):
     first, second = os.urandom(8).hex(), os.urandom(8).hex()
     search = """
+import re
 found = 0
 with open('/proc/self/mem', 'rb') as memory:
     for line in open('/proc/self/maps'):
@@ -205,7 +206,8 @@ with open('/proc/self/mem', 'rb') as memory:
         if 'rw' in line and end - start < 1 << 28:
             try:
                 memory.seek(start)
-                found += memory.read(end - start).count(b'FIRST' + b'SECOND')
+                content = memory.read(end - start)
+                found += sum(content[m.end() : m.end() + 16] == b'SECOND' for m in re.finditer(b'FIRST', content))
             except (OSError, ValueError):
                 continue
 print(found)

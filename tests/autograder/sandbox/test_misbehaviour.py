@@ -242,7 +242,8 @@ def test_neighbours_are_unaffected(engine):
     for thread in threads:
         thread.join()
     assert scores(found["good"]) == [1.0] and found["good"].status == "ok"
-    assert [found[number].status for number in range(2)] == ["crashed", "out of memory"]
+    assert found[0].status in ("crashed", "timeout")  # whichever limit it meets first
+    assert found[1].status == "out of memory"
 
 
 def test_a_run_can_be_cancelled(engine):
