@@ -75,7 +75,8 @@ def grade_with_progress(
 
             def begin(start: RoundStart) -> None:
                 progress.update(bar, description=f"Grading the solution of {lab}" if start.to_run else lab)
-                console.print(f"Grading {lab} · {start.submissions} submissions · {place.describe(workers)}")
+                count = f"{start.submissions} submission{'' if start.submissions == 1 else 's'}"
+                console.print(f"Grading {lab} · {count} · {place.describe(workers)}")
                 lines.total = start.submissions
                 progress.update(bar, total=start.submissions)
 

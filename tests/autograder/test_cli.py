@@ -155,13 +155,13 @@ def test_what_has_not_been_graded_is_said(course, autograder):
     assert status == 2 and "run autograder grade tiny first" in err
 
 
-def test_a_submission_that_cannot_be_recorded_ends_with_1(course, hand_in, right, autograder):
+def test_a_folder_that_cannot_be_written_ends_the_round_with_1(course, hand_in, right, autograder):
     hand_in("student-001", **right)
-    (course.autograded / "student-001").parent.mkdir(parents=True, exist_ok=True)
+    course.autograded.mkdir(parents=True, exist_ok=True)
     (course.autograded / "student-001").write_text("in the way of the student's folder")
     status, out, err = autograder("grade", "tiny")
-    assert status == 1 and "not recorded student-001" in out, (out, err)
-    assert "1 submission(s) not recorded" in err
+    assert (status, out) == (1, "") and "Grading tiny · 1 submission · " in err
+    assert "student-001/tiny cannot be written: Not a directory; mend that, then grade again" in err
 
 
 def test_a_dry_run_says_what_and_why_and_does_nothing(course, hand_in, right, autograder):
