@@ -162,7 +162,8 @@ def _loss(cell: NotebookNode) -> str:
         return ""
     said = [f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"]
     what = f"gives {score or 0:g} of {maximum:g} points"
-    return f"{what}: {said[-1].strip().splitlines()[0]}" if said and said[-1].strip() else what
+    # all of its lines: the last one may say what to write instead
+    return f"{what}: {' '.join(said[-1].split())[:500]}" if said and said[-1].strip() else what
 
 
 def _explained(lab: str, executed: Executed, lost: list[str], same_process: bool) -> str:
