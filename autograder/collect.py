@@ -116,7 +116,7 @@ def collect(
             student = path.stem if is_known else ""
             return [_refused(course, lab, Bundle(student), path, when, f"{path.name}: {error}")]
         bundles = sort_items(items, lab, notebooks, None if path.is_dir() else path.stem, roster)
-        if len(bundles) == 1:
+        if len(bundles) == 1 and bundles[0].student == path.stem:  # one student's own archive
             bundles[0].findings += findings
             findings = []
         collected = [_take(course, lab, bundle, notebooks, path, when) for bundle in bundles]

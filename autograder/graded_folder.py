@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from nbformat.notebooknode import NotebookNode
 
 from autograder.errors import StorageError
 
-__all__ = ["replace_folder", "sources_in", "sources_of"]
+__all__ = ["note_receipt", "replace_folder", "sources_in", "sources_of"]
 
 
 def replace_folder(
@@ -53,6 +54,29 @@ def replace_folder(
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}; mend that, then grade again") from error
     shutil.rmtree(old, ignore_errors=True)
+
+
+def note_receipt(folder: Path, received: str | None) -> None:
+    """Write the time of receipt beside what was handed in, as ``nbgrader collect`` does.
+
+    The formgrader compares it with the graded one: without it, it calls the submission ungraded, and offers to run it
+    without a sandbox. A file of that name that was handed in is replaced, it is never read. Where the folder cannot be
+    written to, nothing is noted.
+
+    Parameters
+    ----------
+    folder : Path
+        ``submitted/STUDENT/LAB``.
+    received : str or None
+        The time of receipt in UTC, ISO 8601.
+    """
+    if received is None or folder.is_symlink() or folder.parent.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        new = folder / ".timestamp.new"
+        new.unlink(missing_ok=True)
+        new.write_text(received, encoding="utf-8")
+        new.replace(folder / "timestamp.txt")  # a link there is replaced, not followed
 
 
 def sources_of(notebook: NotebookNode) -> list[str]:

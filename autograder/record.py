@@ -31,7 +31,7 @@ from autograder.gradebook import (
     graded_results,
     open_gradebook,
 )
-from autograder.graded_folder import replace_folder, sources_in, sources_of
+from autograder.graded_folder import note_receipt, replace_folder, sources_in, sources_of
 from autograder.lab_rows import LabRows, notebooks_of, submissions_of
 from autograder.registration import nbgrader_converter, register_lab
 from autograder.results import Points, SubmissionResult, graded_names
@@ -112,6 +112,7 @@ class Recorder:
         folder = self.course.autograded / submission.student / self.lab
         if graded:
             replace_folder(folder, graded, self._files, submission.received)
+            note_receipt(self.course.submitted / submission.student / self.lab, submission.received)
             self._scoring.converter.set_permissions(self.lab, submission.student)
         else:
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from sqlalchemy import make_url
 
 from autograder import events
 from autograder.agenda import Settings, preview
@@ -47,6 +49,7 @@ WARNING = (
     "Students' code runs with your own rights: with limits, but without a sandbox. Grade in an account that has "
     "nothing to lose."
 )
+_MESSAGE_AT_MOST = 600
 GRADES_AT_MOST = 40  # a longer class is shown as counts only
 SECONDS_BETWEEN_LINES = 60.0  # where there is no terminal to draw a bar on
 
@@ -190,8 +193,7 @@ def print_round(console: Console, course: Course, finished: Round) -> None:
         console.print(f"{waiting} submissions have points that wait for a person: open them in nbgrader's formgrader.")
     for failure in finished.failures:
         console.print(f"[red]not recorded[/] {failure.student}: {failure.reason}", soft_wrap=True)
-    folder = _short(course)
-    console.print(f"Gradebook: {folder}/gradebook.db   Notebooks: {folder}/autograded/", soft_wrap=True)
+    console.print(f"Gradebook: {_gradebook(course)}   Notebooks: {_short(course, course.autograded)}/", soft_wrap=True)
     console.print(f"Next: autograder feedback {finished.lab}", soft_wrap=True)
 
 
@@ -230,20 +232,26 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
 
 
 def _messages(course: Course, result: SubmissionResult) -> dict[str, str]:
-    """What the failed tests said, by grade_id."""
-    path = course.autograded / result.student / result.lab / f"{result.lab}.ipynb"
-    if not path.is_file():
-        return {}
+    """What the failed tests said, by grade_id, and by notebook and grade_id as results of several notebooks have it."""
     messages = {}
-    for cell in nbformat.read(path, as_version=4).cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                text = re.sub(r"\x1b\[[0-9;]*m", "", f"{output.ename}: {output.evalue}")
-                messages[cell.metadata.get("nbgrader", {}).get("grade_id")] = text.strip().split("\n")[0][:300]
+    for path in sorted((course.autograded / result.student / result.lab).glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            for output in cell.get("outputs", []) if name else ():
+                if output.output_type == "error":
+                    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{output.ename}: {output.evalue}")
+                    messages[name] = messages[f"{path.stem}/{name}"] = text.strip()[:_MESSAGE_AT_MOST]
     return messages
 
 
-def _short(course: Course) -> str:
-    """The grading folder as one would type it in the course's root."""
-    folder = course.grading
-    return str(folder.relative_to(course.root) if folder.is_relative_to(course.root) else folder)
+def _gradebook(course: Course) -> str:
+    """Where the gradebook is: a file as one would type it in the course's root, a server without its password."""
+    url = make_url(course.db_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return _short(course, Path(url.database))
+    return url.render_as_string(hide_password=True)
+
+
+def _short(course: Course, path: Path) -> str:
+    """A path as one would type it in the course's root."""
+    return str(path.relative_to(course.root) if path.is_relative_to(course.root) else path)

@@ -76,8 +76,8 @@ def send(sock: socket.socket, message: Any, blobs: Sequence[bytes] = (), deadlin
             sock.sendall(part)
     except TimeoutError:
         raise _late() from None
-    except OSError as error:
-        raise Fault("ended", f"the other process ended ({error})") from None
+    except OSError:
+        raise Fault("ended", "the process of the submitted code ended") from None
 
 
 def write(descriptor: int, message: Any) -> None:
@@ -120,10 +120,10 @@ def _exactly(sock: socket.socket, count: int, deadline: float | None) -> bytearr
             received = sock.recv_into(view[got:])
         except TimeoutError:
             raise _late() from None
-        except OSError as error:
-            raise Fault("ended", f"the other process ended ({error})") from None
+        except OSError:
+            raise Fault("ended", "the process of the submitted code ended") from None
         if not received:
-            raise Fault("ended", "the other process ended")
+            raise Fault("ended", "the process of the submitted code ended")
         got += received
     return buffer
 

@@ -216,6 +216,15 @@ def test_a_file_that_is_a_trick_is_left_out_and_the_rest_taken(course, packed, t
     assert [finding.kind for finding in intake(course, LAB)[0].findings] == ["refused"]
 
 
+def test_a_refused_file_of_one_student_is_not_blamed_on_the_only_other_one(course, packed):
+    bad = f"Student Two_102_assignsubmission_file_/../../{NAME}"
+    nobody, one = collect(
+        course, LAB, packed("class.zip", {f"Student One_101_assignsubmission_file_/{NAME}": NOTEBOOK, bad: OTHER})
+    )
+    assert (one.student, one.findings) == ("Student One", ())
+    assert nobody.student == "" and list(refused([nobody])) == [bad]
+
+
 def test_the_same_file_twice_counts_once(course, packed):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = packed("ada.zip", [(NAME, NOTEBOOK), (NAME, OTHER)])

@@ -40,12 +40,12 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory, engine) -> Course:
-    """A graded course of two students: ada has all automatic points, bob has none for exercise 1."""
+    """A graded course of two students: student-001 has all automatic points, student-002 has none for exercise 1."""
     root = tmp_path_factory.mktemp("formgrader") / "course"
     add_lab(root, "tiny", TINY)
     shutil.copy(ROOT / "nbgrader_config.py", root)
     made = Course.find(root)
-    for student, answers in (("ada", RIGHT), ("bob", WRONG)):
+    for student, answers in (("student-001", RIGHT), ("student-002", WRONG)):
         notebook = read_lab(made, "tiny").releases["tiny"]
         for cell in notebook.cells:
             cell.source = answers.get(cell.id, cell.source)
@@ -54,8 +54,8 @@ def course(tmp_path_factory, engine) -> Course:
         nbformat.write(notebook, path)
     results = graded(made, engine)
     assert {student: (result.score, result.waiting) for student, result in results.items()} == {
-        "ada": (7, 3),
-        "bob": (4, 3),
+        "student-001": (7, 3),
+        "student-002": (4, 3),
     }
     return made
 
@@ -142,18 +142,27 @@ def open_submission(page: Page, address: str, student: str) -> None:
     page.wait_for_function("window.formgrader?.grades?.loaded && window.formgrader.comments?.loaded")
 
 
-@pytest.mark.parametrize(("student", "total", "code"), [("ada", "7 / 10", "7 / 7"), ("bob", "4 / 10", "4 / 7")])
+@pytest.mark.parametrize(
+    ("student", "total", "code"), [("student-001", "7 / 10", "7 / 7"), ("student-002", "4 / 10", "4 / 7")]
+)
 def test_the_table_of_submissions_shows_the_scores(page, address, student, total, code):
     row = row_of(page, address, student)
     expect(row.locator("td.score")).to_have_text(total)
     expect(row.locator("td.code-score")).to_have_text(code)
     expect(row.locator("td.written-score")).to_have_text("0 / 3")
     expect(row.locator("td.needs-manual-grade span")).to_be_visible()
-    expect(row.locator("td.tests-failed span")).to_have_count(int(student == "bob"))
+    expect(row.locator("td.tests-failed span")).to_have_count(int(student == "student-002"))
+
+
+def test_the_list_of_submissions_does_not_offer_to_grade_again_what_is_graded(page, address):
+    page.goto(f"{address}/formgrader/manage_submissions/tiny")
+    for student in ("student-001", "student-002"):
+        row = page.locator("tbody tr", has_text=student)
+        expect(row.locator("td.status")).to_have_text("needs manual grading")
 
 
 def test_the_notebook_shows_answers_points_and_what_a_test_said(page, address):
-    open_submission(page, address, "bob")
+    open_submission(page, address, "student-002")
     for grade_id, points in (("check_double", "0"), ("check_share", "4")):
         expect(page.locator(f"input#{grade_id}")).to_have_attribute("placeholder", points)
     expect(page.locator("#notebook-container").first).to_contain_text("AssertionError: expected 4, got 2")
@@ -162,7 +171,7 @@ def test_the_notebook_shows_answers_points_and_what_a_test_said(page, address):
 
 
 def test_a_grade_given_here_is_kept_by_a_regrade(page, address, course, engine):
-    open_submission(page, address, "ada")
+    open_submission(page, address, "student-001")
     page.locator("input#why").fill("2.5")
     with page.expect_response(lambda response: "/api/grade/" in response.url and response.request.method == "PUT"):
         page.locator("input#why").press("Tab")
@@ -173,14 +182,14 @@ def test_a_grade_given_here_is_kept_by_a_regrade(page, address, course, engine):
     results = graded(course, engine, "all")
 
     assert not any(result.reused for result in results.values())
-    assert (results["ada"].score, results["ada"].waiting) == (9.5, 0)
-    assert (results["bob"].score, results["bob"].waiting) == (4, 3)
+    assert (results["student-001"].score, results["student-001"].waiting) == (9.5, 0)
+    assert (results["student-002"].score, results["student-002"].waiting) == (4, 3)
     with Gradebook(course.db_url) as gradebook:
-        assert gradebook.find_submission("tiny", "ada").score == 9.5
-    row = row_of(page, address, "ada")
+        assert gradebook.find_submission("tiny", "student-001").score == 9.5
+    row = row_of(page, address, "student-001")
     expect(row.locator("td.score")).to_have_text("9.5 / 10")
     expect(row.locator("td.written-score")).to_have_text("2.5 / 3")
     expect(row.locator("td.needs-manual-grade span")).to_have_count(0)
-    open_submission(page, address, "ada")
+    open_submission(page, address, "student-001")
     expect(page.locator("input#why")).to_have_value("2.5")
     expect(page.locator("textarea#why-comment")).to_have_value("Say which two.")
