@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from pathlib import Path
 
 __all__ = [
@@ -69,17 +70,37 @@ def mount_own(folder: Path, size: int, elsewhere: dict[str, str]) -> None:
     size : int
         Its limit in bytes.
     elsewhere : dict of str
-        From the name of a folder in it to an existing folder that it replaces.
+        From the name of a folder in it to an existing folder that it replaces. What is mounted below that one, such as
+        packages of a working copy in ``/tmp``, is mounted below the new one too.
     """
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     options = f"size={size},mode=0700".encode()
     _call("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", _NO_SETUID | _NO_DEVICES, options)
     for name, place in elsewhere.items():
         (folder / name).mkdir(mode=0o700)
-        _call("mount", os.fsencode(folder / name), os.fsencode(place), None, _BIND, None)
+        for path in (_unescaped(path) for path in mounted if path.startswith(f"{place}/")):
+            _mount_below(folder / name, path, os.path.relpath(path, place))
+        _call("mount", os.fsencode(folder / name), os.fsencode(place), None, _BIND | _RECURSIVE, None)
     try:
         _call("mount", b"proc", b"/proc", b"proc", _NO_SETUID | _NO_DEVICES | _NO_EXEC, None)
     except PermissionError:  # in a container that covers parts of /proc: then none at all
         _call("mount", b"tmpfs", b"/proc", b"tmpfs", _NO_SETUID | _NO_DEVICES | _NO_EXEC, b"size=0,mode=0555")
+
+
+def _mount_below(folder: Path, path: str, name: str) -> None:
+    """Show a folder or file that is mounted at a path below another folder too."""
+    new = folder / name
+    if os.path.isdir(path):
+        new.mkdir(parents=True, exist_ok=True)
+    else:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        new.touch()
+    _call("mount", os.fsencode(path), os.fsencode(new), None, _BIND, None)
+
+
+def _unescaped(path: str) -> str:
+    """A path as the table of mounts writes it, with spaces and the like as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def drop_privileges() -> None:

@@ -176,7 +176,10 @@ def test_workers_with_other_packages_are_named(cluster, tmp_path):
     (other / "onnx-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: onnx\nVersion: 0.0.1\n")
     cluster.add_worker(PYTHONPATH=str(other))
     cluster.wait_for(3)
-    with connect(cluster.address) as client, pytest.raises(CourseError, match=r"onnx 0\.0\.1 \(here .*same versions"):
+    with (
+        connect(cluster.address) as client,
+        pytest.raises(CourseError, match=r"(?s)onnx 0\.0\.1 \(here .*same versions"),
+    ):
         ClusterEngine(client, "a course")
 
 

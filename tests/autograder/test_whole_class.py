@@ -68,11 +68,12 @@ def listening() -> Iterator[tuple[int, list[str]]]:
 
 
 def contents(course: Course) -> dict[Path, bytes]:
-    """All files that no submission may change, and the names of those beside the course."""
-    kept = [course.root / "source", course.root / "submitted", course.root / "nbgrader_config.py"]
-    paths = [path for place in kept for path in ([place] if place.is_file() else place.rglob("*"))]
+    """All files that no submission may change, and those beside the course; not the times of receipt, noted by us."""
+    places = [course.root / "source", course.root / "submitted", course.root / "nbgrader_config.py"]
+    paths = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
     paths += list(course.root.parent.glob("*.txt"))
-    return {path: path.read_bytes() for path in paths if path.is_file() and path.stat().st_size < 10**7}
+    kept = (path for path in paths if path.is_file() and path.name != "timestamp.txt")
+    return {path: path.read_bytes() for path in kept if path.stat().st_size < 10**7}
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from autograder.sandbox.client import WarmServer
 from autograder.sandbox.engine import Engine
 from autograder.sandbox.limits import Limits
 
-from .cells import DOUBLE, QUICK, RIGHT, job_of, printed, scores
+from .cells import DOUBLE, QUICK, RIGHT, errors, job_of, printed, scores
 
 
 def processes_below_here():
@@ -66,6 +68,27 @@ def test_a_server_that_has_forked_often_is_replaced(tmp_path, monkeypatch):
             pids.append(engine._student._process._popen.pid)
         assert pids[0] == pids[1] != pids[2]
         assert not psutil.pid_exists(pids[0])
+
+
+def test_packages_and_data_below_tmp_are_seen_and_not_written(monkeypatch):
+    """As where the kit itself was cloned to /tmp: each child has a /tmp of its own, which does not hide them."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="two words ") as folder:
+        kept = Path(folder, "cache", "kept.txt")
+        kept.parent.mkdir()
+        kept.write_text("mine")
+        monkeypatch.setenv("FACTORKIT_CACHE", str(kept.parent))
+        look = f"print(open({str(kept)!r}).read(), os.listdir('/tmp'))"
+        with Engine() as engine:
+            result = engine.run(
+                job_of(
+                    f"import os\n{look}\nopen('/tmp/own', 'w').close()", f"open({str(kept)!r}, 'w')", DOUBLE, RIGHT
+                ),
+                QUICK, {}, {},
+            )  # fmt: skip
+            again = engine.run(job_of(f"import os\n{look}"), QUICK, {}, {})
+        assert printed(result, 0) == printed(again, 0) == f"mine {[kept.parts[2]]}\n"
+        assert errors(result, 1) == ["OSError"] and scores(result) == [1.0]
+        assert kept.read_text() == "mine"
 
 
 def test_without_a_sandbox_notebooks_run_with_the_same_limits(tmp_path, monkeypatch):
