@@ -18,7 +18,8 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
     """All that a server sees of this process's environment, and what tells its children that they are graded.
 
     Numerical libraries get one thread: a process in which OpenMP has started others cannot be forked, and each test
-    runs in a fork.
+    runs in a fork. Python takes all of its memory from the C library, in one piece that the server can move into huge
+    pages.
     """
     names = _PASSED_ON if isolated else (*_PASSED_ON, *_PASSED_ON_UNSANDBOXED)
     passed = {name: os.environ[name] for name in names if name in os.environ}
@@ -37,6 +38,7 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
         "OMP_WAIT_POLICY": "PASSIVE",
         "PATH": _PATH,
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONMALLOC": "malloc",
         "PYTHONUTF8": "1",
         "TMPDIR": temporary,
     }

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import io
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ import sys
 from pathlib import Path
 
 from autograder.sandbox import child, namespaces
+from autograder.sandbox.huge_pages import collapse_memory
 
 __all__ = ["main"]
 
@@ -24,8 +26,11 @@ _COMMON = ("torch", "torch.nn", "torch.optim", "torch._dynamo", "numpy", "scipy.
 _COMMON += ("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "matplotlib.pyplot", "PIL.Image")
 # not the inline backend: it joins the shell that there is when it is imported
 _COMMON += ("matplotlib.backends.backend_agg", "factorkit.data", "factorkit.training", "factorkit.plots")
+_COMMON += ("factorkit.checks", "micronet_resources.profile")
 _BY_ROLE = {
     "student": (
+        "IPython.core.completer",
+        "IPython.core.magics",
         "IPython.core.pylabtools",
         "IPython.display",
         "stack_data",
@@ -33,7 +38,7 @@ _BY_ROLE = {
         "autograder.sandbox.notebook",
     ),
     # not for students: a lab whose answers they hold looks whether the notebook has imported them
-    "tests": ("pytest", "factorkit.layers", "micronet_resources.profile", "autograder.two_process.checks"),
+    "tests": ("pytest", "factorkit.layers", "autograder.two_process.checks"),
 }
 
 
@@ -77,12 +82,40 @@ def _preload(role: str, fonts: Path | None) -> None:
         except ModuleNotFoundError:
             if name.startswith("autograder"):
                 raise
+    for exercise in (_draw, _export):
+        with contextlib.suppress(ModuleNotFoundError):
+            exercise()
     with contextlib.suppress(FileNotFoundError):
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             sys.exit(f"the {role} server has {threads} threads after its imports, and only one is safe to fork")
     gc.collect()
     gc.freeze()
+    collapse_memory()
+
+
+def _draw() -> None:
+    """Draw a figure: the first one loads fonts and builds the parser of formulas."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2, 1), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=r"$10^{2}$", yscale="log")
+    axes.bar(["a", "b"], [1, 100], label="bars")
+    axes.legend()
+    FigureCanvasAgg(figure).print_figure(io.BytesIO(), bbox_inches="tight")
+
+
+def _export() -> None:
+    """Export a network: the first one imports hundreds of modules, most of a second."""
+    import torch
+    from torch import nn
+
+    from factorkit.exported import describe
+
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    describe(nn.Sequential(*layers, nn.Linear(64, 2)), torch.zeros(2, 3, 8, 8))
 
 
 if __name__ == "__main__":
