@@ -23,7 +23,6 @@ _MODULES = (
     "pytest",
     "factorkit.checks",
     "factorkit.data",
-    "factorkit.models",
     "factorkit.plots",
     "factorkit.training",
     "micronet_resources.challenge",

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograder.errors import StorageError
+from autograder.errors import CourseError, StorageError
 
 __all__ = ["note_receipt", "replace_folder", "sources_in", "sources_of"]
 
@@ -34,6 +34,8 @@ def replace_folder(
 
     Raises
     ------
+    CourseError
+        If a file stands where a folder should be: the others' folders are not touched by that.
     StorageError
         If it cannot be written.
     """
@@ -51,6 +53,10 @@ def replace_folder(
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        named = Path(error.filename or folder)
+        way = next((path for path in (named, *named.parents) if path.exists() and not path.is_dir()), named)
+        raise CourseError(f"{way} is in the way of {folder}: {error.strerror}; move it, then grade again") from error
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}; mend that, then grade again") from error
     shutil.rmtree(old, ignore_errors=True)

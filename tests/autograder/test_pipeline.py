@@ -98,6 +98,21 @@ def test_one_failure_of_the_grader_stops_nobody_else(course, hand_in, right, eng
     assert grade(course, "tiny", engine=engine, limits=LIMITS).reused == 2
 
 
+def test_a_file_in_the_way_of_one_submission_stops_nobody_else(course, hand_in, right, engine):
+    for number in (1, 2):
+        hand_in(f"student-00{number}", **right)
+    course.autograded.mkdir(parents=True)
+    way = course.autograded / "student-001"
+    way.write_text("a file of somebody's")
+    finished = grade(course, "tiny", engine=engine, limits=LIMITS)
+    assert [result.student for result in finished.results] == ["student-002"]
+    [failure] = finished.failures
+    assert failure.student == "student-001" and f"{way} is in the way of" in failure.reason
+    way.unlink()
+    again = grade(course, "tiny", engine=engine, limits=LIMITS)
+    assert {result.student: result.score for result in again.results} == {"student-001": 7, "student-002": 7}
+
+
 def test_changed_limits_labs_and_wishes_run_again_and_a_preview_says_why(course, hand_in, right, engine):
     hand_in("student-001", **right)
 
