@@ -1,12 +1,14 @@
 """What the fork server of `autograder.running` imports once, so that each run starts at once.
 
-Only imports: no torch operation may run here, or the forked processes hang on its threads. The modules a lab may forbid
-(its ``not_imported``) are not among them.
+The modules a lab may forbid (its ``not_imported``) are not among them. With more than one thread no torch operation
+might run here: the forked processes would hang on its threads.
 """
 
 import contextlib
 import importlib
 import os
+
+from autograder.sandbox.warm_up import draw_once, export_once
 
 for _variable in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
@@ -35,3 +37,6 @@ _MODULES = (
 for _module in _MODULES:
     with contextlib.suppress(ImportError):  # the run that needs it reports it
         importlib.import_module(_module)
+
+draw_once()
+export_once()

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import gc
 import importlib
-import io
 import os
 import shutil
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from autograder.sandbox import child, namespaces
 from autograder.sandbox.huge_pages import collapse_memory
+from autograder.sandbox.warm_up import draw_once, export_once
 
 __all__ = ["main"]
 
@@ -82,9 +82,8 @@ def _preload(role: str, fonts: Path | None) -> None:
         except ModuleNotFoundError:
             if name.startswith("autograder"):
                 raise
-    for exercise in (_draw, _export):
-        with contextlib.suppress(ModuleNotFoundError):
-            exercise()
+    draw_once()
+    export_once()
     with contextlib.suppress(FileNotFoundError):
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
@@ -92,30 +91,6 @@ def _preload(role: str, fonts: Path | None) -> None:
     gc.collect()
     gc.freeze()
     collapse_memory()
-
-
-def _draw() -> None:
-    """Draw a figure: the first one loads fonts and builds the parser of formulas."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2, 1), layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=r"$10^{2}$", yscale="log")
-    axes.bar(["a", "b"], [1, 100], label="bars")
-    axes.legend()
-    FigureCanvasAgg(figure).print_figure(io.BytesIO(), bbox_inches="tight")
-
-
-def _export() -> None:
-    """Export a network: the first one imports hundreds of modules, most of a second."""
-    import torch
-    from torch import nn
-
-    from factorkit.exported import describe
-
-    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
-    describe(nn.Sequential(*layers, nn.Linear(64, 2)), torch.zeros(2, 3, 8, 8))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,38 @@
+"""Does once, before any fork, what takes long the first time in each process.
+
+With one thread for numerical libraries both are safe: they leave no thread behind.
+"""
+
+from __future__ import annotations
+
+import io
+
+__all__ = ["draw_once", "export_once"]
+
+
+def draw_once() -> None:
+    """Draw a figure, if matplotlib is installed: the first one loads fonts and builds the parser of formulas."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return
+    figure = Figure(figsize=(2, 1), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=r"$10^{2}$", yscale="log")
+    axes.bar(["a", "b"], [1, 100], label="bars")
+    axes.legend()
+    FigureCanvasAgg(figure).print_figure(io.BytesIO(), bbox_inches="tight")
+
+
+def export_once() -> None:
+    """Export a network, if torch is installed: the first one imports hundreds of modules, most of a second."""
+    try:
+        import torch
+        from torch import nn
+
+        from factorkit.exported import describe
+    except ModuleNotFoundError:
+        return
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    describe(nn.Sequential(*layers, nn.Linear(64, 2)), torch.zeros(2, 3, 8, 8))
