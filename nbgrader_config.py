@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from autograder.release import RELEASE_PREPROCESSORS
+from autograder.authoring.release import RELEASE_PREPROCESSORS
 
 c = get_config()  # noqa: F821 - nbgrader provides it
 root = Path(__file__).resolve().parent

@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autograder import events
 from autograder.assignment import LabNotebooks
 from autograder.course import Course
 from autograder.errors import UsageError
 from autograder.execute import Limits
-from autograder.gradebook import enrolled, graded_results
 from autograder.intake import intake
-from autograder.kept import kept_runs
+from autograder.recording import events
+from autograder.recording.gradebook import enrolled, graded_results
+from autograder.recording.kept import kept_runs
 from autograder.results import SubmissionResult
 from autograder.submissions import Submission
 

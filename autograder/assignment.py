@@ -28,10 +28,10 @@ from nbgrader.utils import is_grade, is_task
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
+from autograder.authoring.release import release_notebook
+from autograder.authoring.source import notebook_text, read_source, source_notebook
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.release import release_notebook
-from autograder.source import notebook_text, read_source, source_notebook
 
 __all__ = ["LabNotebooks", "read_lab"]
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from autograder import cli_grading, cli_results  # noqa: F401 - their commands are among the application's
-from autograder.console import (
+from autograder.commands import result_commands, round_commands  # noqa: F401 - their commands are among the application's
+from autograder.commands.console import (
     AnyLab,
     CourseFolder,
     Grading,
@@ -45,7 +45,7 @@ def build(lab: AnyLab = None, course: CourseFolder = None) -> None:
 
     Example: autograder build lab01_convolutions
     """
-    from autograder.release import write_labs
+    from autograder.authoring.release import write_labs
 
     found, failed = Course.find(course), 0
     for name in each_lab(found, lab):
@@ -67,9 +67,9 @@ def lint(lab: AnyLab = None, course: CourseFolder = None) -> None:
 
     Example: autograder lint
     """
-    from autograder import lint as linting
-    from autograder.release import drift
-    from autograder.source import read_source
+    from autograder.authoring import lint as linting
+    from autograder.authoring.release import drift
+    from autograder.authoring.source import read_source
 
     found, count = Course.find(course), 0
     for name in each_lab(found, lab):
@@ -102,7 +102,7 @@ def show(
 
     Example: autograder show lab01_convolutions student-002
     """
-    from autograder.rounds import current_results, print_submission
+    from autograder.commands.rounds import current_results, print_submission
 
     found = Course.find(course, grading)
     results = current_results(found, found.check_lab(lab))
@@ -141,7 +141,7 @@ def site(course: CourseFolder = None) -> None:
 
     Example: autograder site
     """
-    from autograder.site import build_site
+    from autograder.commands.site import build_site
 
     with aside.status("Building the site"):
         index = build_site(Course.find(course))
@@ -162,7 +162,7 @@ def demo(
 
     Example: autograder demo --open
     """
-    from autograder.demo import run_demo
+    from autograder.commands.demo import run_demo
 
     outcome = run_demo(Course.find(course), screen, aside, fresh=fresh, svg=svg, quiet=json_output)
     if json_output:

@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from autograder import receipts
-from autograder.archives import ArchiveError, Item, folder_items, zip_items
 from autograder.course import Course
 from autograder.errors import UsageError
-from autograder.filenames import refusal_of_student, same_name
-from autograder.handed_in import digest_of
-from autograder.layouts import Bundle, sort_items
-from autograder.roster import Roster, read_roster
+from autograder.receiving import receipts
+from autograder.receiving.archives import ArchiveError, Item, folder_items, zip_items
+from autograder.receiving.filenames import refusal_of_student, same_name
+from autograder.receiving.handed_in import digest_of
+from autograder.receiving.layouts import Bundle, sort_items
+from autograder.receiving.roster import Roster, read_roster
+from autograder.receiving.unpacking import unpack
 from autograder.submissions import Finding
-from autograder.unpacking import unpack
 
 __all__ = ["Collected", "collect"]
 
@@ -80,7 +80,7 @@ def collect(
     lab : str
     path : path
         A zip archive, or a folder of archives, folders or files: Moodle's or Canvas's download of all submissions, or
-        one archive or folder for each student. `autograder.layouts` describes them.
+        one archive or folder for each student. `autograder.receiving.layouts` describes them.
     roster : Roster or path of a CSV file, optional
         Who is in the class. Without it students are called as in the files' names.
     received : datetime, optional

@@ -16,7 +16,7 @@ from autograder.sandbox.client import Sandbox
 if TYPE_CHECKING:
     from distributed import Client
 
-    from autograder.cluster import ClusterEngine
+    from autograder.clusters.cluster import ClusterEngine
 
 __all__ = ["Place", "open_engine"]
 
@@ -87,14 +87,14 @@ def open_engine(course: Course, place: Place, jobs: int | None) -> Iterator[tupl
     """
     place.check()
     if place.scheduler:
-        from autograder.cluster import connect
+        from autograder.clusters.cluster import connect
 
         with connect(place.scheduler) as client:
             yield from _on_cluster(course, place, client, jobs, 300.0, 0)
     elif place.slurm:
         from distributed import Client
 
-        from autograder.slurm import read_options, slurm_cluster
+        from autograder.clusters.slurm import read_options, slurm_cluster
 
         options = read_options(course.root)
         with slurm_cluster(options) as cluster, Client(cluster, set_as_default=False) as client:
@@ -108,7 +108,7 @@ def open_engine(course: Course, place: Place, jobs: int | None) -> Iterator[tupl
 def _on_cluster(
     course: Course, place: Place, client: Client, jobs: int | None, patience: float, expected: int
 ) -> Iterator[tuple[Engine | ClusterEngine, int]]:
-    from autograder.cluster import ClusterEngine
+    from autograder.clusters.cluster import ClusterEngine
 
     with ClusterEngine(client, str(course.grading), sandbox=place.sandbox, patience=patience) as engine:
         yield engine, jobs or max(expected, engine.count(), 1)

@@ -20,8 +20,8 @@ from autograder.errors import CourseError
 from autograder.intake import Finding, Status, Submission
 from autograder.jobs import Job, JobCell
 from autograder.journal import merged, read_journal
-from autograder.matching import grade_id_of, is_free
 from autograder.normalise import Normalised
+from autograder.receiving.matching import grade_id_of, is_free
 from autograder.sandbox.engine import Engine
 from autograder.sandbox.kernel import reason_for_kernel, run_in_kernel
 from autograder.sandbox.limits import Limits

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder import events
+from autograder.commands.tables import amount
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
-from autograder.export_layouts import canvas_rows, gradescope_results, moodle_rows, plain_rows
-from autograder.gradebook import graded_results
+from autograder.pages.export_layouts import canvas_rows, gradescope_results, moodle_rows, plain_rows
+from autograder.receiving.roster import Person, Roster, read_roster
+from autograder.recording import events
+from autograder.recording.gradebook import graded_results
 from autograder.results import SubmissionResult
-from autograder.roster import Person, Roster, read_roster
-from autograder.tables import amount
 
 __all__ = ["FORMATS", "Exported", "export", "gradebook_rows", "guarded", "write_gradebook"]
 

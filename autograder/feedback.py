@@ -16,13 +16,13 @@ from pathlib import Path
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograder import events
 from autograder.assignment import read_lab
 from autograder.course import Course
-from autograder.exercises import exercises
-from autograder.feedback_page import Feedback, feedback_page
-from autograder.gradebook import graded_results, open_gradebook
-from autograder.student_view import hidden_lines, student_view
+from autograder.pages.exercises import exercises
+from autograder.pages.feedback_page import Feedback, feedback_page
+from autograder.pages.student_view import hidden_lines, student_view
+from autograder.recording import events
+from autograder.recording.gradebook import graded_results, open_gradebook
 
 __all__ = ["FeedbackPage", "feedback", "graded_notebooks", "hidden_lines", "student_view"]
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autograder import receipts
 from autograder.course import Course
-from autograder.filenames import refusal_of_student
-from autograder.handed_in import digest_of, usable_files
-from autograder.student_notebook import InvalidNotebook, read_notebook
+from autograder.receiving import receipts
+from autograder.receiving.filenames import refusal_of_student
+from autograder.receiving.handed_in import digest_of, usable_files
+from autograder.receiving.student_notebook import InvalidNotebook, read_notebook
 from autograder.submissions import Finding, Problem, Status, Submission
 
 __all__ = ["Finding", "Problem", "Status", "Submission", "intake", "match_notebooks", "students"]

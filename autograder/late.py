@@ -22,9 +22,9 @@ from traitlets import TraitError, Unicode, validate
 
 from autograder.course import Course
 from autograder.errors import UsageError
-from autograder.gradebook import gradebook_errors, open_gradebook
-from autograder.locking import grading_lock
 from autograder.record import open_recorder
+from autograder.recording.gradebook import gradebook_errors, open_gradebook
+from autograder.recording.locking import grading_lock
 
 __all__ = ["LatePenalties", "LatePolicy", "due", "parse_moment", "set_due"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from autograder import events
 from autograder.course import Course
 from autograder.execute import Executed
 from autograder.intake import Finding
 from autograder.record import SubmissionResult
+from autograder.recording import events
 from micronet_resources.rules import rule_set
 
 __all__ = [

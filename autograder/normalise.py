@@ -16,10 +16,10 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.utils import is_solution
 
+from autograder.authoring.release import release_notebook
 from autograder.intake import Finding, Problem, Status, Submission, match_notebooks
-from autograder.matching import MAX_OWN_CELLS, Match, grade_id_of, is_free
-from autograder.release import release_notebook
-from autograder.student_notebook import InvalidNotebook, read_notebook
+from autograder.receiving.matching import MAX_OWN_CELLS, Match, grade_id_of, is_free
+from autograder.receiving.student_notebook import InvalidNotebook, read_notebook
 
 __all__ = ["Normalised", "normalise"]
 
@@ -65,7 +65,7 @@ def normalise(
     sources : mapping
         The lab's source notebooks by name, as `autograder.assignment.read_lab` gives them.
     releases : mapping, optional
-        What students got of them; made by `autograder.release.release_notebook` by default.
+        What students got of them; made by `autograder.authoring.release.release_notebook` by default.
 
     Returns
     -------

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-from autograder import events
 from autograder.agenda import Planned, Settings, chosen, keys_of, plan
 from autograder.assignment import LabNotebooks, read_lab
 from autograder.course import Course
@@ -26,8 +25,9 @@ from autograder.errors import ClusterLost, CourseError, StorageError
 from autograder.execute import Engine, Executed, Limits, execute
 from autograder.intake import intake
 from autograder.leaderboard import entry_findings
-from autograder.ledger import Ledger, open_ledger
 from autograder.normalise import normalise
+from autograder.recording import events
+from autograder.recording.ledger import Ledger, open_ledger
 from autograder.results import SubmissionResult
 from autograder.solution import SolutionCheck, check_solution, seconds_for_students
 

@@ -7,7 +7,8 @@ A proof file ``tests/labs/proofs/LAB.py`` names plausible wrong answers (mutants
     LAB.mutant("conv_macs", loses=3, why="forgets the kernel's width", answer="return out_size**2 * kernel_size")
     LAB.variant("conv_macs", why="kernel first", answer="return kernel_size**2 * out_size**2")
 
-To these come the solution, the blank lab, each check on its own, and the generic cheats of `autograder.cheats`.
+To these come the solution, the blank lab, each check on its own, and the generic cheats of
+`autograder.authoring.cheats`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from typing import Any
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.answers import filled_notebook
-from autograder.cheats import CHEATS, Fit, fit_cheats
+from autograder.authoring.answers import filled_notebook
+from autograder.authoring.cheats import CHEATS, Fit, fit_cheats
+from autograder.authoring.names import names_in
+from autograder.authoring.running import RunResult, run_lab
+from autograder.authoring.source import LabSource, read_source, source_notebook
+from autograder.authoring.statements import Case, LeftOut, Mutant, Proof, Variant
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.names import names_in
-from autograder.running import RunResult, run_lab
-from autograder.source import LabSource, read_source, source_notebook
-from autograder.statements import Case, LeftOut, Mutant, Proof, Variant
 
 __all__ = ["Case", "Lab", "LeftOut", "Mutant", "Proof", "Variant", "filled_notebook", "load_proofs", "run_lab"]
 
@@ -61,8 +62,8 @@ class Lab:
     Attributes
     ----------
     runner : callable
-        What runs the lab: `autograder.running.run_lab`, all in one process, unless another one is set, such as
-        `autograder.running_apart.run_lab_apart`.
+        What runs the lab: `autograder.authoring.running.run_lab`, all in one process, unless another one is set,
+        such as `autograder.authoring.running_apart.run_lab_apart`.
     """
 
     def __init__(self, name: str, *, source: Path | None = None, files: Mapping[str, Path] | None = None) -> None:
@@ -212,7 +213,7 @@ class Lab:
         return self.run({stated.exercise: stated.answer}, stated.files, only={*checks, f"check_{stated.exercise}"})
 
     def _cheat(self, name: str, cheat: str) -> tuple[bool, str, RunResult]:
-        lines = ["from autograder.cheats import cheated as _cheated"]
+        lines = ["from autograder.authoring.cheats import cheated as _cheated"]
         lines += [f"{target} = _cheated({cheat!r}, {target})" for target in self._fit(name).targets]
         result = self.run(appended={name: "\n".join(lines)}, only=[f"check_{name}"])
         keeps = self._tolerated.get((name, cheat), 0.0)

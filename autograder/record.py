@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.execute import Executed
-from autograder.gradebook import (
+from autograder.recording.gradebook import (
     GradebookError,
     enrolled,
     gradebook_errors,
@@ -31,11 +31,11 @@ from autograder.gradebook import (
     graded_results,
     open_gradebook,
 )
-from autograder.graded_folder import note_receipt, replace_folder, sources_in, sources_of
-from autograder.lab_rows import LabRows, notebooks_of, submissions_of
-from autograder.registration import nbgrader_converter, register_lab
+from autograder.recording.graded_folder import note_receipt, replace_folder, sources_in, sources_of
+from autograder.recording.lab_rows import LabRows, notebooks_of, submissions_of
+from autograder.recording.registration import nbgrader_converter, register_lab
+from autograder.recording.scoring import Scoring
 from autograder.results import Points, SubmissionResult, graded_names
-from autograder.scoring import Scoring
 from autograder.submissions import Status
 
 __all__ = [

@@ -12,13 +12,13 @@ from typing import Any
 
 from nbgrader.utils import is_solution
 
-from autograder import events
 from autograder.assignment import LabNotebooks, read_lab
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.exercises import Exercise, exercises
 from autograder.feedback import graded_notebooks
-from autograder.gradebook import graded_results
+from autograder.pages.exercises import Exercise, exercises
+from autograder.recording import events
+from autograder.recording.gradebook import graded_results
 from autograder.results import Points, SubmissionResult
 from autograder.similarity import SimilarPair, similar_pairs
 from autograder.submissions import Status
@@ -178,7 +178,7 @@ def make_report(course: Course, lab: str) -> Report:
 
 def write_report(course: Course, lab: str) -> Path:
     """Write a lab's report as a page and as JSON, ``grading/report/LAB.html`` and ``.json``; return the page's path."""
-    from autograder.report_page import report_page
+    from autograder.pages.report_page import report_page
 
     report = make_report(course, lab)
     folder = course.grading / "report"

@@ -32,13 +32,13 @@ import nbformat
 import psutil
 from nbformat.notebooknode import NotebookNode
 
-from autograder.answers import filled_notebook
+from autograder.authoring.answers import filled_notebook
+from autograder.authoring.release import release_notebook, write_labs
+from autograder.commands.sample_class import solution_answers
 from autograder.course import Course
 from autograder.execute import Engine
 from autograder.pipeline import cores, grade
 from autograder.proofs import Lab, load_proofs
-from autograder.release import release_notebook, write_labs
-from autograder.sample_class import solution_answers
 
 ROOT = Path(__file__).resolve().parents[1]
 LAB = "lab01_convolutions"

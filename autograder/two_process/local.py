@@ -78,7 +78,7 @@ def run_job(job: Job, folder: str | Path | None = None, files: Mapping[str, Path
 
 def _run(job: Job, student_folder: Path, checks_folder: Path) -> tuple[tuple[CellOutputs, ...], dict[int, TestResult]]:
     context = multiprocessing.get_context("forkserver")  # this process may have threads, which no fork survives
-    context.set_forkserver_preload(["autograder._proof_preload"])
+    context.set_forkserver_preload(["autograder.authoring._proof_preload"])
     pairs = [socket.socketpair() for _ in job.tests]
     news, tells = socket.socketpair()
     shown, shows = socket.socketpair()

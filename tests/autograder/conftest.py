@@ -13,10 +13,10 @@ import pytest
 from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 
+from autograder.authoring.release import release_notebook
+from autograder.authoring.source import read_source, source_notebook
 from autograder.course import Course
 from autograder.execute import Engine
-from autograder.release import release_notebook
-from autograder.source import read_source, source_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 

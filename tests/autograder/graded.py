@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autograder import events
 from autograder.assignment import read_lab
 from autograder.course import Course
 from autograder.execute import Engine, execute
@@ -12,6 +11,7 @@ from autograder.intake import intake
 from autograder.leaderboard import entry_findings
 from autograder.normalise import normalise
 from autograder.record import SubmissionResult, graded_names, record, register_lab
+from autograder.recording import events
 from autograder.sandbox.limits import Limits
 
 LIMITS = Limits(cell_seconds=5, notebook_seconds=60)

@@ -17,12 +17,13 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from autograder import events, ledger, record
+from autograder import record
 from autograder.course import Course
 from autograder.errors import StorageError
 from autograder.execute import Limits
 from autograder.pipeline import grade
 from autograder.record import Recorder
+from autograder.recording import events, ledger
 
 LIMITS = Limits(cell_seconds=30, notebook_seconds=120)
 DISK_FULL = 3

@@ -13,11 +13,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import archives
 from autograder.collect import collect
 from autograder.errors import UsageError
 from autograder.intake import Status, intake
-from autograder.roster import read_roster
+from autograder.receiving import archives
+from autograder.receiving.roster import read_roster
 
 from .small_course import LAB, make_course
 
@@ -278,7 +278,7 @@ def test_an_archive_that_inflates_is_refused_whatever_it_claims(course, packed):
 
 def test_too_much_is_refused(course, packed, monkeypatch):
     noise = random.Random(0).randbytes(300_000)
-    monkeypatch.setattr("autograder.unpacking._QUOTA", (10, 500_000))
+    monkeypatch.setattr("autograder.receiving.unpacking._QUOTA", (10, 500_000))
     [one] = collect(course, LAB, packed("ada.zip", {NAME: NOTEBOOK, "a.bin": noise, "b.bin": noise}))
     assert one.outcome == "refused" and "more than 0.5 MB when unpacked" in one.message
     [one] = collect(course, LAB, packed("bob.zip", {NAME: NOTEBOOK, **{f"{n}.txt": b"" for n in range(10)}}))

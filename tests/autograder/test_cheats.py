@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from autograder.cheats import CHEATS, EqualsEverything, cheated, fit_cheats
-from autograder.names import names_in, targets
+from autograder.authoring.cheats import CHEATS, EqualsEverything, cheated, fit_cheats
+from autograder.authoring.names import names_in, targets
 
 
 def doubled(values):

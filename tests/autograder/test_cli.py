@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from autograder import cli, console
+from autograder import cli
+from autograder.commands import console
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import time
 
 import pytest
 
-from autograder.cluster import ClusterEngine, connect
+from autograder.clusters.cluster import ClusterEngine, connect
+from autograder.clusters.slurm import job_script, read_options
 from autograder.errors import CourseError
 from autograder.execute import Engine, Limits
 from autograder.jobs import Job, JobCell
 from autograder.pipeline import grade
-from autograder.slurm import job_script, read_options
 from autograder.versions import versions
 
 from .whole_class import rows

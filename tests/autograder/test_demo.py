@@ -10,16 +10,16 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from autograder import demo, site
 from autograder.cli import main
-from autograder.demo import run_demo
-from autograder.entries import EntryPlan, make_entry
+from autograder.commands import demo, site
+from autograder.commands.demo import run_demo
+from autograder.commands.entries import EntryPlan, make_entry
+from autograder.commands.sample_class import hand_in, sample_class
+from autograder.commands.site import build_site, site_is_current
 from autograder.errors import CourseError
 from autograder.execute import Limits
 from autograder.pipeline import grade
 from autograder.proofs import Lab
-from autograder.sample_class import hand_in, sample_class
-from autograder.site import build_site, site_is_current
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,10 +8,10 @@ import resource
 import nbformat
 import pytest
 
-from autograder import events
 from autograder.errors import StorageError
 from autograder.execute import Executed
-from autograder.kept import Kept, drop, keep, kept_runs
+from autograder.recording import events
+from autograder.recording.kept import Kept, drop, keep, kept_runs
 from autograder.results import Points, SubmissionResult
 from autograder.submissions import Finding, Problem, Status, Submission
 

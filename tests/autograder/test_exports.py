@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from autograder import events
 from autograder.cli import main
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
 from autograder.exports import export, gradebook_rows, guarded, write_gradebook
 from autograder.intake import Status
+from autograder.recording import events
 from autograder.results import SubmissionResult
 
 from .graded import grade_class

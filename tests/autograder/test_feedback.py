@@ -9,16 +9,16 @@ import re
 import nbformat
 import pytest
 
-from autograder import events
-from autograder.clean_html import clean_html, safe_markdown
 from autograder.execute import Executed
-from autograder.exercises import exercises
 from autograder.feedback import feedback, hidden_lines, student_view
-from autograder.feedback_page import MEANINGS
-from autograder.gradebook import open_gradebook
 from autograder.intake import Status, Submission
+from autograder.pages.clean_html import clean_html, safe_markdown
+from autograder.pages.exercises import exercises
+from autograder.pages.feedback_page import MEANINGS
+from autograder.pages.tex_math import mathml
 from autograder.record import record, register_lab
-from autograder.tex_math import mathml
+from autograder.recording import events
+from autograder.recording.gradebook import open_gradebook
 
 from .graded import grade_class
 from .pages import chromium, needs_browser, opened

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import pytest
 
-from autograder import handed_in
 from autograder import intake as module
 from autograder.intake import Status, intake
+from autograder.receiving import handed_in
 
 
 def take_in(course, student="student-001", **options):

@@ -11,8 +11,8 @@ from nbgrader.api import Gradebook
 from autograder.errors import CourseError, UsageError
 from autograder.execute import Executed
 from autograder.late import LatePolicy, due, set_due
-from autograder.locking import grading_lock
 from autograder.record import graded_result, record, register_lab
+from autograder.recording.locking import grading_lock
 from autograder.submissions import Status, Submission
 
 MINUTE, HOUR, DAY = 60, 3600, 86400

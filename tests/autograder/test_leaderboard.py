@@ -8,18 +8,18 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from autograder import events
 from autograder.cli import main
+from autograder.commands.rounds import print_leaderboard, print_round
+from autograder.commands.site import publish_leaderboard
 from autograder.errors import UsageError
 from autograder.feedback import feedback
 from autograder.intake import Status
 from autograder.leaderboard import MEASUREMENT, Entry, Leaderboard, leaderboard, write_leaderboards
-from autograder.leaderboard_page import leaderboard_html, read_pseudonyms, write_page
-from autograder.leaderboard_plot import describe, pareto_front, plot_leaderboard
+from autograder.pages.leaderboard_page import leaderboard_html, read_pseudonyms, write_page
+from autograder.pages.leaderboard_plot import describe, pareto_front, plot_leaderboard
 from autograder.pipeline import Round
+from autograder.recording import events
 from autograder.results import SubmissionResult
-from autograder.rounds import print_leaderboard, print_round
-from autograder.site import publish_leaderboard
 from micronet_resources.challenge import MIME_TYPE
 from micronet_resources.rules import rule_set
 

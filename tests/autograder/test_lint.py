@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.lint import RULES, lint
-from autograder.lint_rules import CHECK_RULES
-from autograder.source import read_source
+from autograder.authoring.lint import RULES, lint
+from autograder.authoring.lint_rules import CHECK_RULES
+from autograder.authoring.source import read_source
 
 TINY = Path(__file__).parent / "data" / "lab_tiny" / "lab_tiny.py"
 

@@ -11,12 +11,12 @@ import pytest
 
 from autograder.course import Course
 from autograder.errors import CourseError
-from autograder.locking import grading_lock, lock_holder
+from autograder.recording.locking import grading_lock, lock_holder
 
 HOLD = """
 import sys
 from autograder.course import Course
-from autograder.locking import grading_lock
+from autograder.recording.locking import grading_lock
 with grading_lock(Course.find(sys.argv[1]), "grade tiny"):
     print("locked", flush=True)
     sys.stdin.read()

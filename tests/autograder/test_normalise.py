@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autograder.authoring.release import release_notebook
 from autograder.intake import Status, Submission
-from autograder.matching import MAX_OWN_CELLS
 from autograder.normalise import normalise
-from autograder.release import release_notebook
+from autograder.receiving.matching import MAX_OWN_CELLS
 
 ANSWER_CELLS = ("double", "share", "why")
 

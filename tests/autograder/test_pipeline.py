@@ -7,15 +7,15 @@ import threading
 
 import pytest
 
-from autograder import events
 from autograder.agenda import Settings, preview
 from autograder.assignment import read_lab
+from autograder.commands.progress import round_progress
 from autograder.errors import CourseError, UsageError
 from autograder.execute import Engine, Limits
 from autograder.feedback import feedback
 from autograder.intake import Status
 from autograder.pipeline import grade
-from autograder.progress import round_progress
+from autograder.recording import events
 from autograder.solution import check_solution
 
 LIMITS = Limits(5, 60)

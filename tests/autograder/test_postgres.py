@@ -11,8 +11,8 @@ import pytest
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.execute import Executed
-from autograder.gradebook import GradebookError
 from autograder.record import enrolled, record, register_lab
+from autograder.recording.gradebook import GradebookError
 from autograder.submissions import Status, Submission
 
 from . import interrupted

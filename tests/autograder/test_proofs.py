@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from autograder.authoring.lint import lint
 from autograder.errors import CourseError, UsageError
-from autograder.lint import lint
 from autograder.proofs import Lab, LeftOut, load_proofs
 
 DATA = Path(__file__).parent / "data"

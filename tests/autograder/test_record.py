@@ -9,6 +9,7 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 
+from autograder.authoring.source import read_source, source_notebook
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.execute import Executed
@@ -25,7 +26,6 @@ from autograder.record import (
     record,
     register_lab,
 )
-from autograder.source import read_source, source_notebook
 
 from . import small_course
 

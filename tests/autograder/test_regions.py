@@ -1,6 +1,6 @@
 import pytest
 
-from autograder.regions import HIDDEN_TESTS, SOLUTION, RegionError, find_regions, indented
+from autograder.authoring.regions import HIDDEN_TESTS, SOLUTION, RegionError, find_regions, indented
 
 CELL = """def f():
     a = 1

@@ -9,12 +9,12 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.utils import compute_checksum
 
-from autograder.answers import filled_notebook
+from autograder.authoring.answers import filled_notebook
+from autograder.authoring.release import TEXT_STUB, drift, release_notebook, write_labs
+from autograder.authoring.running import run_lab
+from autograder.authoring.source import notebook_text, read_source, source_notebook
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
-from autograder.release import TEXT_STUB, drift, release_notebook, write_labs
-from autograder.running import run_lab
-from autograder.source import notebook_text, read_source, source_notebook
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "data" / "lab_tiny"

@@ -7,13 +7,13 @@ import io
 import pytest
 from rich.console import Console
 
-from autograder import rounds
 from autograder.collect import Collected
+from autograder.commands import rounds
+from autograder.commands.progress import RoundProgress
+from autograder.commands.rounds import print_collected, print_progress, print_round, round_as_json
 from autograder.course import Course
 from autograder.pipeline import Failure, Round
-from autograder.progress import RoundProgress
 from autograder.results import Points, SubmissionResult
-from autograder.rounds import print_collected, print_progress, print_round, round_as_json
 from autograder.submissions import Finding, Status
 
 

@@ -4,11 +4,11 @@ import nbformat
 import pytest
 from nbgrader.utils import determine_grade
 
-from autograder._proof_worker import CellCode, _graded
-from autograder.answers import answered, filled_notebook
-from autograder.release import TEXT_STUB, release_notebook
-from autograder.running import run_lab
-from autograder.source import read_source, source_notebook
+from autograder.authoring._proof_worker import CellCode, _graded
+from autograder.authoring.answers import answered, filled_notebook
+from autograder.authoring.release import TEXT_STUB, release_notebook
+from autograder.authoring.running import run_lab
+from autograder.authoring.source import read_source, source_notebook
 
 TINY = Path(__file__).parent / "data" / "lab_tiny" / "lab_tiny.py"
 
@@ -57,7 +57,7 @@ def test_a_broken_answer_costs_its_own_points(notebook, answer, error):
 
 
 def test_an_answer_that_cannot_be_interrupted_is_killed(notebook, monkeypatch):
-    monkeypatch.setattr("autograder.running.GRACE", 0.5)
+    monkeypatch.setattr("autograder.authoring.running.GRACE", 0.5)
     answer = "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass"
     result = run_lab(notebook, {"areas": answer}, seconds=1)
     assert result.scores == {"check_area": 2.0, "check_areas": 0.0}

@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from nbgrader.utils import is_grade, is_locked, is_solution
 
+from autograder.authoring.source import notebook_text, read_source, source_notebook
 from autograder.errors import CourseError
-from autograder.source import notebook_text, read_source, source_notebook
 
 TINY = Path(__file__).parent / "data" / "lab_tiny" / "lab_tiny.py"
 

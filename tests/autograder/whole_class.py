@@ -15,11 +15,11 @@ from typing import Any
 import nbformat
 from nbgrader.api import Gradebook
 
-from autograder import events
+from autograder.authoring.release import release_notebook
+from autograder.authoring.source import read_source, source_notebook
 from autograder.course import Course
 from autograder.late import set_due
-from autograder.release import release_notebook
-from autograder.source import read_source, source_notebook
+from autograder.recording import events
 
 from .conftest import RIGHT, ROOT, TINY, add_lab
 

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from autograder.commands.site import build_site
 from autograder.course import Course
-from autograder.site import build_site
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"

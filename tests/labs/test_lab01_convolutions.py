@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from autograder.regions import HIDDEN_TESTS, indented
-from autograder.source import LabSource, read_source
+from autograder.authoring.regions import HIDDEN_TESTS, indented
+from autograder.authoring.source import LabSource, read_source
 
 SOURCE = Path(__file__).parents[2] / "solutions" / "lab01_convolutions" / "lab01_convolutions.py"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autograder.course import Course
-from autograder.lint import lint
+from autograder.authoring.lint import lint
 from autograder.proofs import Case, load_proofs
 
 COURSE = Course.find(Path(__file__).parent)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autograder.proofs import Case, load_proofs
-from autograder.running_apart import run_lab_apart
+from autograder.authoring.running_apart import run_lab_apart
 
 FILES = sorted((Path(__file__).parent / "proofs").glob("*.py"))
 

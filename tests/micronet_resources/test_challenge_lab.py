@@ -11,8 +11,8 @@ import onnx
 import pytest
 import torch
 
-from autograder.regions import HIDDEN_TESTS, indented
-from autograder.source import read_source
+from autograder.authoring.regions import HIDDEN_TESTS, indented
+from autograder.authoring.source import read_source
 from factorkit.data import load
 from factorkit.data.patterns import draw_patterns
 from factorkit.models import small_convnet

@@ -15,8 +15,8 @@ import sklearn.linear_model  # noqa: F401
 import torch._dynamo
 import torch.export  # noqa: F401
 
+from autograder.authoring.lint_rules import CHECK_RULES, CheckCode
 from autograder.jobs import Job, TestResult
-from autograder.lint_rules import CHECK_RULES, CheckCode
 from autograder.two_process.local import run_job
 
 from .idioms import GROUPS, IDIOMS, Idiom, cells_of

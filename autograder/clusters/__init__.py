@@ -1,0 +1,1 @@
+"""Grading on many machines: a dask cluster, its workers, and Slurm."""
