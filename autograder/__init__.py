@@ -1,7 +1,7 @@
 """The grading engine of factorkit and the `autograder` command.
 
 A round goes one way, each stage a module with one public function: :mod:`~autograder.intake`,
-:mod:`~autograder.normalise`, :mod:`~autograder.execute` (which checks as well: the tests run in a process of their own),
+:mod:`~autograder.normalise`, :mod:`~autograder.execute` (which checks too: tests run in a process of their own) and
 :mod:`~autograder.record`, then :mod:`~autograder.feedback`, :mod:`~autograder.exports`, :mod:`~autograder.leaderboard`
 and :mod:`~autograder.report`. :mod:`~autograder.pipeline` puts them together. What they stand on:
 

@@ -93,7 +93,7 @@ def lint(lab: AnyLab = None, course: CourseFolder = None) -> None:
 @app.command()
 def show(
     lab: Lab,
-    student: Annotated[str | None, typer.Argument(metavar="[STUDENT]", help="A student; all without it.")] = None,
+    student: Annotated[str | None, typer.Argument(metavar="STUDENT", help="A student; all without it.")] = None,
     flagged: Annotated[bool, typer.Option("--flagged", help="Only submissions with findings.")] = False,
     grading: Grading = None,
     course: CourseFolder = None,

@@ -9,13 +9,28 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from autograder.course import Course
 
 __all__ = ["AnyLab", "CourseFolder", "Grading", "Json", "Lab", "app", "aside", "each_lab", "print_json", "screen"]
 
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order in which a round needs them, not in that of their modules."""
+
+    ORDER = (
+        *("doctor", "build", "lint", "solution-check", "due", "collect", "grade", "status", "show", "feedback"),
+        *("report", "export", "leaderboard", "site", "demo"),
+    )
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return sorted(super().list_commands(ctx), key=self.ORDER.index)
+
+
 app = typer.Typer(
     name="autograder",
+    cls=_InOrder,
     help="""Release labs, grade a class, publish its feedback and the website.
 
     A round, from the authored lab to the class's grades:
@@ -23,11 +38,16 @@ app = typer.Typer(
     \b
       autograder doctor                        what this machine can do
       autograder build lab01_convolutions      make the notebook for students
+      autograder solution-check lab01_convolutions
+                                               your own answers get full points
       autograder due lab01_convolutions 2026-12-01T23:59+01:00
       autograder collect lab01_convolutions ~/Downloads/moodle.zip
       autograder grade lab01_convolutions      run, grade, record
       autograder show lab01_convolutions --flagged
+                                               what a person should look at
       autograder feedback lab01_convolutions   write a page for each student
+      autograder report lab01_convolutions     a page for you: what was hard
+      autograder export lab01_convolutions --format moodle
 
     Start with `autograder demo`, which does all of it with a sample class.
     """,
@@ -38,7 +58,7 @@ app = typer.Typer(
 )
 
 Lab = Annotated[str, typer.Argument(metavar="LAB", help="A lab's name, as lab01_convolutions.", show_default=False)]
-AnyLab = Annotated[str | None, typer.Argument(metavar="[LAB]", help="One lab; all of them without it.")]
+AnyLab = Annotated[str | None, typer.Argument(metavar="LAB", help="One lab; all of them without it.")]
 Grading = Annotated[
     Path | None, typer.Option("--grading", metavar="DIR", help="The round's folder [default: grading].")
 ]
