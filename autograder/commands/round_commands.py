@@ -227,7 +227,7 @@ def collect(
 @app.command()
 def due(
     lab: Lab,
-    when: Annotated[str | None, typer.Argument(metavar="[TIME]", help="The new date, or none.")] = None,
+    when: Annotated[str | None, typer.Argument(metavar="TIME", help="The new date, or none.")] = None,
     grading: Grading = None,
     course: CourseFolder = None,
 ) -> None:

@@ -90,6 +90,8 @@ TIMEOUT, CRASHED, MEMORY, OUTPUT = (Status.TIMEOUT,), (Status.CRASHED,), (Status
 INVALID, MISSING, TAMPERED = (Status.INVALID,), (Status.MISSING,), (Status.TAMPERED,)
 # Where an allocation fails depends on the machine: as an exception in the cell, or by the end of the process.
 SHORT_OF_MEMORY = (Status.OK, Status.MEMORY)
+# How much there is to read depends on where Python's packages lie.
+LONG_SEARCH = (Status.OK, Status.TIMEOUT)
 
 EQUALS_ALL = """\
 class Same:
@@ -428,7 +430,12 @@ NOSY = (
         "the tested function looks for the tests in the frames around it",
         how.give_answer("sq", STEAL + "\ndef sq(x):\n    steal()\n    return x * x"),
     ),
-    _bad("reads-files", "every file in reach is searched for tests and canaries", how.last_cell(READ_EVERYTHING)),
+    _bad(
+        "reads-files",
+        "every file in reach is searched for tests and canaries",
+        how.last_cell(READ_EVERYTHING),
+        statuses=LONG_SEARCH,
+    ),
     _bad(
         "reads-gradebook",
         "the gradebook is opened",

@@ -207,6 +207,15 @@ def test_without_a_sandbox_but_trusted(course, hand_in, right, autograder):
     assert result["findings"] == []
 
 
+def test_tests_beside_the_students_code_are_flagged(course, hand_in, right, autograder):
+    hand_in("student-001", **right)
+    status, out, err = autograder("grade", "tiny", "--same-process", "--json")
+    assert status == 0, err
+    [result] = json.loads(out)["results"]
+    assert (result["status"], result["score"]) == ("ok", 7)
+    assert [finding["kind"] for finding in result["findings"]] == ["same process"]
+
+
 def test_the_solution_is_checked_and_what_it_loses_is_said(course, autograder):
     status, out, _ = autograder("solution-check", "tiny")
     assert status == 0 and "tiny: the solution gets all of 7 points in " in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -168,6 +169,20 @@ def test_files_reach_the_notebook_and_its_tests(cluster):
     with connect(cluster.address) as client, ClusterEngine(client, "a course") as engine:
         done = engine.run(Job("s", "lab", "lab", (cell, test)), LIMITS, {"data/n.txt": b"4"}, {"n.txt": b"4"})
     assert [test.score for test in done.tests] == [1.0]
+
+
+def test_the_command_grades_on_a_scheduler(course, hand_in, right, cluster):
+    for number in (1, 2):
+        hand_in(f"student-00{number}", **right)
+    cluster.wait_for(2)
+    command = [sys.executable, "-m", "autograder", "grade", "tiny", "--scheduler", cluster.address, "--json"]
+    done = subprocess.run(command, cwd=course.root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert {each["student"]: (each["status"], each["score"]) for each in results} == {
+        "student-001": ("ok", 7),
+        "student-002": ("ok", 7),
+    }
 
 
 def test_workers_with_other_packages_are_named(cluster, tmp_path):
