@@ -11,7 +11,7 @@ from autograder.agenda import Settings, preview
 from autograder.assignment import read_lab
 from autograder.commands.progress import round_progress
 from autograder.errors import CourseError, UsageError
-from autograder.execute import Engine, Limits
+from autograder.execute import Limits
 from autograder.feedback import feedback
 from autograder.intake import Status
 from autograder.pipeline import grade
@@ -19,13 +19,6 @@ from autograder.recording import events
 from autograder.solution import check_solution
 
 LIMITS = Limits(5, 60)
-
-
-@pytest.fixture(scope="module")
-def engine():
-    """Warm servers for all rounds of this module."""
-    with Engine() as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 
-from autograder.authoring.regions import HIDDEN_TESTS, indented
 from autograder.authoring.source import LabSource, read_source
+
+from .visible_checks import given_names, run_check
 
 SOURCE = Path(__file__).parents[2] / "solutions" / "lab01_convolutions" / "lab01_convolutions.py"
 
@@ -22,28 +21,7 @@ def lab() -> LabSource:
 
 @pytest.fixture(scope="module")
 def given(lab: LabSource) -> dict[str, object]:
-    """The names that the given cells define; none of these cells uses an answer."""
-    namespace: dict[str, object] = {"__name__": "lab"}
-    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
-        patch.setattr(plt, "show", lambda: plt.close("all"))
-        for cell in lab.of_kind("given"):
-            exec(compile(cell.text, cell.grade_id, "exec"), namespace)
-    return namespace
-
-
-def run_check(lab: LabSource, given: dict[str, object], exercise: str, answer: str | None = None) -> None:
-    """Run the visible check of an exercise with one answer exchanged, and all other answers right."""
-    namespace = dict(given)
-    for cell in lab.of_kind("exercise"):
-        text = cell.text
-        if cell.name == exercise and answer is not None:
-            text = cell.solution.replaced(text, "\n".join(indented(textwrap.dedent(answer), "")))
-        exec(compile(text, cell.name, "exec"), namespace)
-    check = lab.cell(f"check_{exercise}")
-    text = check.text
-    for region in reversed(check.regions(HIDDEN_TESTS)):
-        text = region.replaced(text, "")
-    exec(compile(text, check.grade_id, "exec"), namespace)
+    return given_names(lab)
 
 
 PARAMS = "return out_channels * (in_channels // groups) * kernel_height * kernel_width"
