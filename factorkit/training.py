@@ -10,11 +10,11 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,20 @@ from factorkit.checkpoint import resume_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     from factorkit.data import ImageData
 
-__all__ = ["Evaluation", "evaluate", "fit", "seed_everything"]
+__all__ = ["Evaluation", "Schedule", "evaluate", "fit", "seed_everything"]
 
 # A mirrored digit is another digit, or none; a mirrored object is the same object.
 MIRRORABLE = frozenset({"patterns", "cifar10", "cifar100"})
+
+
+class Schedule(Protocol):
+    """What :func:`fit` tells how far training is, such as :class:`factorkit.schedules.TemperatureSchedule`."""
+
+    def start(self, model: nn.Module, steps: int) -> None:
+        """Called before the first batch; ``steps`` batches will follow."""
+
+    def step(self) -> None:
+        """Called after each batch."""
 
 
 def seed_everything(seed: int) -> None:
@@ -179,6 +189,7 @@ def fit(
     device: str | torch.device = "cpu",
     channels_last: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    schedules: Sequence[Schedule] = (),
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train a network with AdamW and a one-cycle learning rate.
@@ -205,6 +216,8 @@ def fit(
     checkpoint : path, optional
         Saved after every epoch. If the file exists, training goes on from it, with the same result as an
         undisturbed run; when all epochs are done, it only loads the weights.
+    schedules : sequence of Schedule, optional
+        Each is started with the model and the number of batches of all epochs, and stepped after every batch.
     progress : bool, optional
         Show a progress bar.
 
@@ -248,9 +261,14 @@ def fit(
         torch.manual_seed(seed)
         if checkpoint is not None and Path(checkpoint).exists():
             history = resume_checkpoint(Path(checkpoint), parts, generator, settings)
+        done = len(history) * (steps // epochs)
+        for each in schedules:
+            each.start(model, steps)
+            for _ in range(done):
+                each.step()
         bar = tqdm(
             total=steps,
-            initial=len(history) * (steps // epochs),
+            initial=done,
             disable=not progress,
             file=sys.stdout,
             unit="batch",
@@ -262,7 +280,7 @@ def fit(
                     model,
                     data,
                     optimizer,
-                    schedule,
+                    (schedule, *schedules),
                     generator,
                     bar,
                     batch_size=batch_size,
@@ -284,7 +302,7 @@ def _train_epoch(
     model: nn.Module,
     data: ImageData,
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedules: Sequence[Schedule | torch.optim.lr_scheduler.LRScheduler],
     generator: torch.Generator,
     bar: tqdm,
     *,
@@ -312,7 +330,8 @@ def _train_epoch(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
+        for schedule in schedules:
+            schedule.step()
         total += len(labels)
         loss_sum += float(loss.detach()) * len(labels)
         correct += int((scores.argmax(1) == labels).sum())

@@ -76,7 +76,8 @@ def measure_tensors(layers: Sequence[Layer], tensors: Mapping[str, torch.Tensor]
     kinds = {layer.name: {operation.kind for operation in layer.operations} for layer in layers}
     facts = {}
     for name, tensor in tensors.items():
-        role = _role(name, uses.get(name, ()), kinds)
+        # Whole numbers that no operation multiplies or adds choose and move elements, whatever their layer does.
+        role = _role(name, uses.get(name, ()), kinds if tensor.is_floating_point() or tensor.is_complex() else {})
         facts[name] = _examine(name, _to_numpy(name, tensor), role, uses.get(name, ()))
     widths = {8 * tensor.element_size() for tensor in tensors.values() if tensor.is_floating_point()}
     input_bits = 16 if widths and max(widths) <= 16 else 32
@@ -123,6 +124,8 @@ def _examine(name: str, values: np.ndarray, role: str, uses: Sequence[Operation]
         if axis in used:
             live_outputs = int(np.count_nonzero(used[axis]))
     encodings = find_encodings(values, axis=axis, live=live)
+    if role == "other" and values.dtype.kind in "iu":
+        encodings = tuple(encoding for encoding in encodings if not encoding.masked)  # an index of 0 chooses as well
     left = values.size if live is None else int(np.count_nonzero(live))
     stored = StoredTensor(name, values.shape, role, left, int(np.count_nonzero(values)), encodings)
     return _Facts(stored, axis, live_outputs)

@@ -205,6 +205,7 @@ def _profile(
     if uncounted:
         notes.append("the network runs " + _UNCOUNTED.format(", ".join(uncounted)).rstrip("."))
     shapes = tuple(example.shape for example in examples)
+    factors = {operation.weight for layer in layers for operation in layer.operations}
     return ModelProfile(
         model=type(model).__name__,
         input_shape=shapes if len(shapes) > 1 else shapes[0],
@@ -218,7 +219,11 @@ def _profile(
         task=task,
         depends_on_input=depends_on_input,
         output_shape=tuple(tally.output.shape[1:]) if isinstance(tally.output, Tensor) else None,
-        tensors={name: root.tensor for name, root in ledger.used.items() if _is_stored(root)},
+        tensors={
+            name: root.tensor if root.choice is None or name in factors else root.choice
+            for name, root in ledger.used.items()
+            if _is_stored(root)
+        },
     )
 
 

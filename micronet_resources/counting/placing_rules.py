@@ -54,10 +54,20 @@ def _bag(
     ledger: Ledger, name: str, out: Any, weight: Tensor, indices: Tensor, offsets: Tensor, scale: Any = False,
     mode: int = 0, sparse: Any = False, factors: Tensor | None = None, *_: Any,
 ) -> None:  # fmt: skip
-    """Book the sum, mean or maximum of the rows of each bag, and the factors of the rows."""
+    """Book the sum, mean or maximum of the rows of each bag, and the factors of the rows.
+
+    With stored factors, the rows of a feature map are summed as by the sparse matrix that has them in its rows.
+    """
     bags = next(tensors_in(out))
     ledger.use(weight)
+    ledger.use(indices)
+    root = ledger.roots.get(id(offsets))
+    if root is not None and not root.tensor.is_meta:  # else torch made them itself, for bags of one length
+        ledger.use(offsets)
     elements = indices.numel() * weight.shape[-1]
+    if factors is not None and ledger.is_static(factors) and not ledger.is_static(weight):
+        ledger.book_macs(name, "linear", bags.numel(), elements, ledger.use(factors))
+        return
     if factors is not None:
         book_product(ledger, "mul", elements, weight, factors)
     book_reduction(ledger, name, elements, bags.numel(), REDUCTIONS[("sum", "mean", "amax")[mode]])

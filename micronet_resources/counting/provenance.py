@@ -179,6 +179,8 @@ class Provenance:
             same = (other for other in rivals if have_equal_values(used[other].tensor, root.tensor))
             name = next(same, f"{name} ({len(rivals) + 1})")
             root = self.roots[id(tensor)] = used.get(name, root)
+        if tensor.is_floating_point():
+            root.choice = None  # numbers to compute with are stored as they are
         root.name = name
         used[name] = root
         return name
@@ -202,7 +204,7 @@ class Provenance:
                 origin = (id(output),) if is_unique else (operator, position, self._pattern(arguments))
                 root = self.origins.get(origin)
             if root is None:
-                root = self.origins[origin] = made_from(parents, output)
+                root = self.origins[origin] = made_from(parents, output, operator)
             # The output is kept, so that its id stays its own.
             self.roots[id(output)], self.statics[id(output)] = root, output
 

@@ -126,6 +126,8 @@ def charge_storage(tensor: StoredTensor, rules: RuleSet, *, free: bool) -> Charg
     mask_bits = max(rules.mask_bits, CHOICE_BITS) if tensor.role == "other" else rules.mask_bits
     if free:
         plain = [replace(encoding, bits=rules.free_bits) for encoding in tensor.encodings if encoding.values == "dense"]
+        if tensor.role == "other":  # indices and truth values are as narrow as they are
+            plain += [encoding for encoding in tensor.encodings if encoding.values == "grid" and not encoding.overhead]
         best = cheapest(plain, mask_bits)
     else:
         best = cheapest([encoding for encoding in tensor.encodings if _is_allowed(encoding, rules)], mask_bits)

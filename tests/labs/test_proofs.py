@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.course import Course
 from autograder.authoring.lint import lint
+from autograder.course import Course
 from autograder.proofs import Case, load_proofs
 
 COURSE = Course.find(Path(__file__).parent)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.proofs import Case, load_proofs
 from autograder.authoring.running_apart import run_lab_apart
+from autograder.proofs import Case, load_proofs
 
 FILES = sorted((Path(__file__).parent / "proofs").glob("*.py"))
 

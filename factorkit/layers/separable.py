@@ -1,4 +1,4 @@
-"""Factorized convolution layers, drop-in replacements for ``nn.Conv2d``."""
+"""Separable convolutions, drop-in replacements for ``nn.Conv2d``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,24 @@
+"""Factorized convolution layers, and the blocks of compact networks that are made of them."""
+
+from factorkit.layers.binary import BinaryConv2d
+from factorkit.layers.fire import Fire
+from factorkit.layers.grouped import ResNeXtBlock, SplitResNeXtBlock, channel_shuffle
+from factorkit.layers.mobile import DepthwiseSeparableBlock, InvertedResidual
+from factorkit.layers.separable import DepthwiseSeparableConv2d, SpatiallySeparableConv2d
+from factorkit.layers.shift import ShiftConv2d
+from factorkit.layers.shift_attention import ShiftAttentionConv2d, shift_layers
+
+__all__ = [
+    "BinaryConv2d",
+    "DepthwiseSeparableBlock",
+    "DepthwiseSeparableConv2d",
+    "Fire",
+    "InvertedResidual",
+    "ResNeXtBlock",
+    "ShiftAttentionConv2d",
+    "ShiftConv2d",
+    "SpatiallySeparableConv2d",
+    "SplitResNeXtBlock",
+    "channel_shuffle",
+    "shift_layers",
+]

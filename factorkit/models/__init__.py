@@ -1,0 +1,31 @@
+"""The networks that chapters and labs start from.
+
+Importing them imports no module that holds a lab's answers: `factorkit.layers` is imported when a network needs it.
+"""
+
+from factorkit.models.densenets import densenet_cifar, small_densenet
+from factorkit.models.mobilenets import mobilenet_v1, mobilenet_v2, small_mobilenet_v1, small_mobilenet_v2
+from factorkit.models.plain import alexnet, small_convnet, small_vgg, vgg16_cifar
+from factorkit.models.resnets import resnet18_cifar, resnet_cifar, small_resnet
+from factorkit.models.resnexts import resnext_cifar, small_resnext
+from factorkit.models.squeezenets import small_squeezenet, squeezenet
+
+__all__ = [
+    "alexnet",
+    "densenet_cifar",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "resnet18_cifar",
+    "resnet_cifar",
+    "resnext_cifar",
+    "small_convnet",
+    "small_densenet",
+    "small_mobilenet_v1",
+    "small_mobilenet_v2",
+    "small_resnet",
+    "small_resnext",
+    "small_squeezenet",
+    "small_vgg",
+    "squeezenet",
+    "vgg16_cifar",
+]

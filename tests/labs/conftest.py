@@ -1,0 +1,24 @@
+"""The lab that a test file is about: it says so with ``LAB = "lab01_convolutions"``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autograder.authoring.source import LabSource, read_source
+
+from .visible_checks import given_names
+
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> LabSource:
+    name = request.module.LAB
+    return read_source(SOLUTIONS / name / f"{name}.py")
+
+
+@pytest.fixture(scope="module")
+def given(lab: LabSource) -> dict[str, object]:
+    return given_names(lab)
