@@ -128,8 +128,8 @@ def guarded(value: Any) -> Any:
 
     Examples
     --------
-    >>> guarded("=1+1"), guarded("ada"), guarded(-1.5), guarded(None)
-    ("'=1+1", 'ada', '-1.5', '')
+    >>> guarded("=1+1"), guarded("student-001"), guarded(-1.5), guarded(None)
+    ("'=1+1", 'student-001', '-1.5', '')
     """
     if value is None:
         return ""

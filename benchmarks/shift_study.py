@@ -1,9 +1,10 @@
 """Which small network is best at one memory: shift attention beside other roads, as in figure 7 of its paper.
 
-Seven kinds of networks are made as wide as the memory of a small residual network allows, trained alike and compared:
-the residual network itself; the same with shift attention (SAL), with two survivors per slice (SAL2), with shifts that
-all outputs share, and with binary weights (BinaryConnect); MobileNet v2 and SqueezeNet. Memory is measured on the
-trained tensors: weights at the width that they need, indices, batch normalization, everything.
+Eight kinds of networks are made as wide as the memory of a small residual network allows, trained alike and compared:
+the residual network itself; the same with shift attention (SAL), with two survivors per slice (SAL2), with learned
+shifts that all outputs share, with shifts that are dealt out and never learned, and with binary weights
+(BinaryConnect); MobileNet v2 and SqueezeNet. Memory is measured on the trained tensors: weights at the width that they
+need, indices, batch normalization, everything.
 
 Each finished training is added to a JSON file, and what is in it is not trained again. One training on ``patterns``
 takes about a minute on one core; the same study on CIFAR-10 wants a GPU::
@@ -31,6 +32,7 @@ from torch import nn
 from factorkit.data import load
 from factorkit.layers import Fire
 from factorkit.layers.binary import BinaryConv2d
+from factorkit.layers.shift import ShiftConv2d
 from factorkit.layers.shift_attention import ShiftAttentionConv2d, shift_layers
 from factorkit.models import resnet_cifar, small_mobilenet_v2
 from factorkit.schedules import TemperatureSchedule
@@ -42,7 +44,7 @@ RESULTS = Path(__file__).parent.parent / "book" / "chapters" / "data"
 SHIFTS: dict[str, Callable[..., nn.Module]] = {
     "SAL": ShiftAttentionConv2d,
     "SAL2": partial(ShiftAttentionConv2d, weights_per_kernel=2),
-    "shift (shared)": partial(ShiftAttentionConv2d, shared=True),
+    "SAL (shared)": partial(ShiftAttentionConv2d, shared=True),
 }
 
 
@@ -82,7 +84,8 @@ def _halve() -> nn.Module:
 def builders(plan: Plan) -> dict[str, Callable[[int], nn.Module]]:
     """For each method the function that builds its network, of a whole number that says how wide it is."""
     residual = partial(resnet_cifar, plan.depth)
-    convolutions = {"ResNet": nn.Conv2d, **SHIFTS, "BinaryConnect": BinaryConv2d}
+    shift = partial(ShiftConv2d, shared=True)
+    convolutions = {"ResNet": nn.Conv2d, **SHIFTS, "shift": shift, "BinaryConnect": BinaryConv2d}
     return {
         **{name: lambda width, conv=conv: residual(width=width, conv=conv) for name, conv in convolutions.items()},
         "MobileNetV2": lambda twentieths: small_mobilenet_v2(width=twentieths / 20),
@@ -221,7 +224,7 @@ def main() -> None:
     for record in run(given.output or RESULTS / name, load(given.data), plan, given.seeds, given.device):
         records.append(record)
         print(
-            f"{len(records)}/{7 * given.seeds} {record['method']}, seed {record['seed']}: "
+            f"{len(records)}/{len(builders(plan)) * given.seeds} {record['method']}, seed {record['seed']}: "
             f"{100 * record['accuracy']:.2f} %, {record['bits']:,} bits, {record['seconds']:.0f} s",
             flush=True,
         )

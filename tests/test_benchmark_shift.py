@@ -38,7 +38,7 @@ def test_a_study_goes_on_where_it_was_stopped(study, data, tmp_path):
     records = list(study.run(path, data, plan, 1, "cpu"))
     assert records[:2] == first and json.loads(path.read_text()) == records
     assert list(study.run(path, data, plan, 1, "cpu")) == records
-    methods = ["ResNet", "SAL", "SAL2", "shift (shared)", "BinaryConnect", "MobileNetV2", "SqueezeNet"]
+    methods = ["ResNet", "SAL", "SAL2", "SAL (shared)", "shift", "BinaryConnect", "MobileNetV2", "SqueezeNet"]
     assert [record["method"] for record in records] == methods
     by_method = {record["method"]: record for record in records}
     resnet = by_method.pop("ResNet")

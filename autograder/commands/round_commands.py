@@ -82,7 +82,7 @@ def grade(
 
     \b
       autograder grade lab01_convolutions --dry-run
-      autograder grade lab01_convolutions --student ada --regrade ada
+      autograder grade lab01_convolutions --student student-001 --regrade student-001
       autograder grade ps1 --course ~/cs101 --json > ps1.json
       autograder grade lab01_convolutions --scheduler tcp://10.0.0.1:8786
 
