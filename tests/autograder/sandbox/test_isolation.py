@@ -77,6 +77,8 @@ def test_files_of_the_course_and_of_the_user_are_not_there(run, tmp_path):
         Path("/home"),
         Path("/sys"),
     ]
+    wanted = [path for path in wanted if not any(shown.is_relative_to(path) for shown in bubblewrap.python_paths())]
+    assert len(wanted) > 8  # a working copy or its Python may lie below one of these
     look = f"{JSON}print(json.dumps([path for path in {[str(path) for path in wanted]!r} if os.path.exists(path)]))"
     assert told(run(look)) == []
 
