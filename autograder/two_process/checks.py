@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from autograder.jobs import Job, JobCell, TestResult
@@ -80,8 +80,8 @@ class _Checks:
             self.cells[filename] = count, cell.source
             linecache.cache[filename] = (len(cell.source), None, cell.source.splitlines(True), filename)
             if cell.kind == "test":
-                step = Step(cell, True, step.theirs | also_theirs, step.ours - also_theirs, ())
-                self._send_result(step, filename, count)
+                theirs, ours = step.theirs | also_theirs, step.ours - also_theirs
+                self._send_result(replace(step, theirs=theirs, ours=ours, imports=()), filename, count)
                 continue
             self.names.enter(step, None)
             if cell.kind != "locked":
@@ -98,9 +98,11 @@ class _Checks:
         role = self._reserve.begin()
         if role == "run":
             write(self._results, asdict(self._test(step, filename, count, sock)))
-            self._reserve.done()
+            self._reserve.done(leaves_something=step.is_used_later)
             return
         os.close(sock)
+        if role == "done":
+            return
         why = "did not stop in time" if role == "timeout" else "ended, perhaps for want of memory"
         name, message = _NAMES[role], f"the process that ran the test {why}"
         shown = outputs.error_output(name, message, [f"{name}: {message}"])

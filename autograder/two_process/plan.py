@@ -12,9 +12,10 @@ import dis
 import inspect
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autograder.jobs import JobCell
+from autograder.two_process.needs import GLOBAL_READS, needs
 from autograder.two_process.source import has_command, plain_source
 
 __all__ = ["STUDENTS_MODULES", "Step", "plan"]
@@ -39,6 +40,8 @@ class Step:
         The names that the instructor's text binds for the checking process, until here: never asked for.
     imports : tuple of ast nodes
         Imports of the cell, to be executed where the cell is not run.
+    is_used_later : bool
+        Whether a test leaves something behind that a later cell may use.
     """
 
     cell: JobCell
@@ -46,6 +49,7 @@ class Step:
     theirs: frozenset[str]
     ours: frozenset[str]
     imports: tuple[ast.stmt, ...]
+    is_used_later: bool = False
 
 
 @dataclass
@@ -82,6 +86,7 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
     reads: dict[str, set[str]] = {}  # what functions of locked cells read when they are called
     modules: set[str] = set()
     steps = []
+    left: list[set[str]] = []  # what a test may leave behind
     for cell in cells:
         names = _scan("" if cell.kind == "extra" else cell.reference if cell.kind == "solution" else cell.source)
         hollow = set(theirs)  # theirs, and our functions that end up calling theirs
@@ -100,6 +105,13 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
             theirs -= names.imported - names.binds
             ours = (ours - theirs) | names.imported
         steps.append(Step(cell, run, frozenset(theirs), frozenset(ours), tuple(names.imports)))
+        left.append((names.binds | names.imported | names.changes - modules - theirs) if cell.kind == "test" else set())
+    needed = set().union(*reads.values())
+    for number in reversed(range(len(steps))):
+        if left[number] & needed:
+            steps[number] = replace(steps[number], is_used_later=True)
+        if steps[number].run:
+            needed |= needs(cells[number].source)
     return steps
 
 
@@ -127,7 +139,7 @@ def _scan(source: str) -> _Names:
 def _walk_code(code: types.CodeType, names: _Names, *, deferred: bool, owner: str | None) -> None:
     for instruction in dis.get_instructions(code):
         name = instruction.argval
-        if instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"):
+        if instruction.opname in GLOBAL_READS:
             (names.later.setdefault(owner or "", set()) if deferred else names.now).add(name)
         if (owner is None and instruction.opname == "STORE_NAME") or instruction.opname == "STORE_GLOBAL":
             names.binds.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autograder.jobs import JobCell
+from autograder.two_process.needs import needs
 from autograder.two_process.plan import Step, plan
 from autograder.two_process.source import has_command, source_of
 
@@ -98,3 +99,18 @@ def test_the_source_of_a_function_is_the_last_that_was_handed_in():
     ]
     assert source_of("f", texts) == "@cached\ndef f(): return 3\n"
     assert source_of("A.f", texts) == "    def f(self):\n        return 2\n"
+
+
+def test_what_a_test_leaves_behind_is_used_later_or_not():
+    texts = ["images = 1; total = 2", "images = 3\nprint(images)", "state['x'] = total", "assert state"]
+    texts += ["def helper(): return limit", "limit = 4", "assert helper()", "for limit in []: pass\nassert limit"]
+    cells = [("locked", "state = {}"), *[("test", text) for text in texts]]
+    assert [step.is_used_later for step in steps(*cells)] == [False, True, False, True, False, True, True, False, False]
+
+
+def test_a_name_is_needed_unless_the_cell_has_surely_bound_it():
+    assert needs("x = y\nwith open(x) as file:\n    z = file\nprint(z)") == {"y", "open", "print"}
+    assert needs("if a:\n    b = 1\nb") == {"a", "b"}
+    assert needs("try:\n    c = 1\nexcept E: pass\nc += 1") == {"E", "c"}
+    assert needs("[i for i in values]\nf = lambda j: j + k\nclass A(B): d = e") == {"values", "k", "B", "e", "__name__"}
+    assert needs("1 +") == set()

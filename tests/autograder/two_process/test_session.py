@@ -282,6 +282,27 @@ def test_a_test_that_hangs_where_no_signal_arrives_costs_itself_alone():
     assert [before.score, hung.score, dead.score, after.score] == [2, 0, 0, 2]
 
 
+def test_after_a_loss_the_reserve_knows_what_was_done_and_has_what_later_tests_use():
+    hang = "import ctypes; ctypes.PyDLL(None).sleep(30)"
+    texts = ["total = 1; assert answer", "seen = total + 1", "import os; os._exit(1)", "assert seen == 2 and step == 3"]
+    texts += [
+        "local = 5; assert local == 5",
+        "assert answer is None",
+        hang,
+        "assert answer",
+        "os._exit(0)",
+        "assert step",
+    ]
+    cells = [JobCell(0, "answer", "solution", "answer = True", "answer = ...")]
+    cells += [JobCell(n, f"test {n}", "test", text, points=1) for n, text in enumerate(texts[:3], start=1)]
+    cells += [JobCell(4, "given", "locked", "import os; step = 3")]
+    cells += [JobCell(n, f"test {n}", "test", text, points=1) for n, text in enumerate(texts[3:], start=5)]
+    result = run_job(Job("student", "lab", "lab", tuple(cells), cell_seconds=2, notebook_seconds=60))
+    ends = ["passed", "passed", "crashed", "passed", "passed", "failed", "timeout", "passed", "crashed", "passed"]
+    assert [test.outcome for test in result.tests] == ends
+    assert [test.index for test in result.tests] == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+
+
 def test_tests_that_the_notebook_does_not_reach_are_not_passed():
     first, second = run(("test", "assert True"), ("solution", "import os\nos._exit(1)"), ("test", "assert True"))
     assert (first.score, second.score, second.outcome) == (2, 0, "not run")
