@@ -25,7 +25,8 @@ class _InOrder(TyperGroup):
     )
 
     def list_commands(self, ctx: typer.Context) -> list[str]:
-        return sorted(super().list_commands(ctx), key=self.ORDER.index)
+        places = {name: place for place, name in enumerate(self.ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
 
 app = typer.Typer(
