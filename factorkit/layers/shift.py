@@ -17,21 +17,42 @@ ELEMENTS_AT_ONCE = 2**19
 MOST_POSITIONS = 2**8
 
 
-def check_survivors(kernel_size: tuple[int, int], weights_per_kernel: int) -> None:
-    """Refuse a number of survivors that a slice of this size cannot have."""
-    positions = kernel_size[0] * kernel_size[1]
-    if not 1 <= weights_per_kernel <= positions:
-        raise ValueError(
-            f"weights_per_kernel={weights_per_kernel}: a slice of {kernel_size[0]} x {kernel_size[1]} keeps from 1 to "
-            f"{positions} of its weights."
-        )
-    if positions > MOST_POSITIONS:
-        raise ValueError(
-            f"kernel_size={kernel_size}: an index has 8 bits, so a slice has at most {MOST_POSITIONS} positions."
+class SurvivorSettings(ConvolutionSettings):
+    """Base of layers of whose slices some weights survive: the settings of a convolution, and how many survive."""
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        *,
+        weights_per_kernel: int,
+        shared: bool,
+        **sizes: Size,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **sizes)
+        self.weights_per_kernel, self.shared = weights_per_kernel, shared
+        height, width = self.kernel_size
+        if not 1 <= weights_per_kernel <= height * width:
+            raise ValueError(
+                f"weights_per_kernel={weights_per_kernel}: a slice of {height} x {width} keeps from 1 to "
+                f"{height * width} of its weights."
+            )
+        if height * width > MOST_POSITIONS:
+            raise ValueError(
+                f"kernel_size={self.kernel_size}: an index has 8 bits, a slice at most {MOST_POSITIONS} positions."
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{super().extra_repr()}, bias={self.bias is not None}, weights_per_kernel={self.weights_per_kernel}, "
+            f"shared={self.shared}"
         )
 
 
-class ShiftConv2d(ConvolutionSettings):
+class ShiftConv2d(SurvivorSettings):
     r"""A convolution that stores a weight and a position for each survivor of a slice, and computes nothing else.
 
     With one survivor for each pair of an output :math:`d` and an input map :math:`c`, at the position :math:`k_{d,c}`
@@ -97,9 +118,10 @@ class ShiftConv2d(ConvolutionSettings):
         weights_per_kernel: int = 1,
         shared: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, dilation=dilation)
-        self.weights_per_kernel, self.shared = weights_per_kernel, shared
-        check_survivors(self.kernel_size, weights_per_kernel)
+        sizes = {"stride": stride, "padding": padding, "dilation": dilation}
+        super().__init__(
+            in_channels, out_channels, kernel_size, weights_per_kernel=weights_per_kernel, shared=shared, **sizes
+        )
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, weights_per_kernel))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
@@ -174,9 +196,3 @@ class ShiftConv2d(ConvolutionSettings):
         windows = windows.unfold(3, right * (width - 1) + 1, self.dilation[1])
         windows = windows[:, :, :, : self.kernel_size[1], :, ::right]  # I, N, k_h, k_w, H_out, W_out
         return windows.permute(0, 2, 3, 1, 4, 5).reshape(self.in_channels * math.prod(self.kernel_size), -1)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{super().extra_repr()}, bias={self.bias is not None}, weights_per_kernel={self.weights_per_kernel}, "
-            f"shared={self.shared}"
-        )

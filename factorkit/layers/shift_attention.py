@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from factorkit.layers.settings import ConvolutionSettings, Size
-from factorkit.layers.shift import ShiftConv2d, check_survivors
+from factorkit.layers.settings import Size
+from factorkit.layers.shift import ShiftConv2d, SurvivorSettings
 
 __all__ = ["ShiftAttentionConv2d", "shift_layers"]
 
@@ -18,7 +18,7 @@ __all__ = ["ShiftAttentionConv2d", "shift_layers"]
 LEAST_VARIANCE = 1e-10
 
 
-class ShiftAttentionConv2d(ConvolutionSettings):
+class ShiftAttentionConv2d(SurvivorSettings):
     r"""A convolution that learns to keep one weight in each slice of its kernel :cite:p:`hacene2019sal`.
 
     Each slice, the :math:`S = k_h k_w` weights between an input map :math:`c` and an output map :math:`d`, has a score
@@ -93,9 +93,10 @@ class ShiftAttentionConv2d(ConvolutionSettings):
         weights_per_kernel: int = 1,
         shared: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, dilation=dilation)
-        self.weights_per_kernel, self.shared = weights_per_kernel, shared
-        check_survivors(self.kernel_size, weights_per_kernel)
+        sizes = {"stride": stride, "padding": padding, "dilation": dilation}
+        super().__init__(
+            in_channels, out_channels, kernel_size, weights_per_kernel=weights_per_kernel, shared=shared, **sizes
+        )
         # The initial weights are as large as those of a convolution that has only the survivors.
         bound = 1 / math.sqrt(in_channels * weights_per_kernel)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size).uniform_(-bound, bound))
@@ -165,12 +166,6 @@ class ShiftAttentionConv2d(ConvolutionSettings):
             if self.bias is not None:
                 shift.bias.copy_(self.bias)
         return shift.train(self.training)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{super().extra_repr()}, bias={self.bias is not None}, weights_per_kernel={self.weights_per_kernel}, "
-            f"shared={self.shared}"
-        )
 
 
 def _look_at_temperature(layer: ShiftAttentionConv2d, _: Any) -> None:
