@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from factorkit.arguments import positive_integers
-from factorkit.models.heads import pooled_classifier, stem
+from factorkit.models.heads import pooled_classifier, residual_stages, stem
 
 __all__ = ["BasicBlock", "PaddedShortcut", "resnet18_cifar", "resnet_cifar", "small_resnet"]
 
@@ -98,13 +98,9 @@ def resnet18_cifar(num_classes: int = 10) -> nn.Sequential:
     11173962
     """
     positive_integers(num_classes=num_classes)
-    layers = stem(64)
-    in_channels = 64
-    for stage, channels in enumerate((64, 128, 256, 512)):
-        layers.append(BasicBlock(in_channels, channels, stride=1 if stage == 0 else 2))
-        layers.append(BasicBlock(channels, channels, stride=1))
-        in_channels = channels
-    return nn.Sequential(*layers, *pooled_classifier(in_channels, num_classes))
+    first = stem(64)
+    layers = residual_stages(64, (64, 128, 256, 512), 2, lambda _, *shape: BasicBlock(*shape))
+    return nn.Sequential(*first, *layers, *pooled_classifier(512, num_classes))
 
 
 def resnet_cifar(
@@ -145,14 +141,13 @@ def resnet_cifar(
     blocks, rest = divmod(depth - 2, 6)
     if blocks < 1 or rest:
         raise ValueError(f"depth={depth}: three stages of blocks of two layers need 6 n + 2, for example 20 or 56.")
-    layers = stem(width)
-    in_channels = width
-    for stage, channels in enumerate((width, 2 * width, 4 * width)):
-        for block in range(blocks):
-            stride = 2 if stage and not block else 1
-            layers.append(BasicBlock(in_channels, channels, stride, conv=conv, projection=False))
-            in_channels = channels
-    return nn.Sequential(*layers, *pooled_classifier(in_channels, num_classes))
+
+    def block(_: int, in_channels: int, out_channels: int, stride: int) -> BasicBlock:
+        return BasicBlock(in_channels, out_channels, stride, conv=conv, projection=False)
+
+    first = stem(width)
+    layers = residual_stages(width, (width, 2 * width, 4 * width), blocks, block)
+    return nn.Sequential(*first, *layers, *pooled_classifier(4 * width, num_classes))
 
 
 def small_resnet(num_classes: int = 10, *, width: int = 8, conv: Callable[..., nn.Module] = nn.Conv2d) -> nn.Sequential:

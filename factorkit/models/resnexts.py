@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from factorkit.arguments import positive_integers
-from factorkit.models.heads import pooled_classifier, stem
+from factorkit.models.heads import pooled_classifier, residual_stages, stem
 
 __all__ = ["resnext_cifar", "small_resnext"]
 
@@ -82,12 +82,10 @@ def _resnext(
 ) -> nn.Sequential:
     from factorkit.layers import ResNeXtBlock
 
-    in_channels, *stages = channels
-    layers = stem(in_channels)
-    for stage, out_channels in enumerate(stages):
+    def block(stage: int, in_channels: int, out_channels: int, stride: int) -> ResNeXtBlock:
         width = width_per_group * 2**stage
-        for block in range(blocks):
-            stride = 2 if stage and not block else 1
-            layers.append(ResNeXtBlock(in_channels, out_channels, groups=groups, width_per_group=width, stride=stride))
-            in_channels = out_channels
-    return nn.Sequential(*layers, *pooled_classifier(in_channels, num_classes))
+        return ResNeXtBlock(in_channels, out_channels, groups=groups, width_per_group=width, stride=stride)
+
+    first = stem(channels[0])
+    layers = residual_stages(channels[0], channels[1:], blocks, block)
+    return nn.Sequential(*first, *layers, *pooled_classifier(channels[-1], num_classes))
