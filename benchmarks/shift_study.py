@@ -30,11 +30,10 @@ import pandas as pd
 from torch import nn
 
 from factorkit.data import load
-from factorkit.layers import Fire
 from factorkit.layers.binary import BinaryConv2d
 from factorkit.layers.shift import ShiftConv2d
 from factorkit.layers.shift_attention import ShiftAttentionConv2d, shift_layers
-from factorkit.models import resnet_cifar, small_mobilenet_v2
+from factorkit.models import resnet_cifar, small_mobilenet_v2, small_squeezenet
 from factorkit.schedules import TemperatureSchedule
 from factorkit.training import evaluate, fit, seed_everything
 from micronet_resources.profile import ModelProfile, profile_model, score
@@ -64,23 +63,6 @@ PLANS = {
 }
 
 
-def squeezenet(unit: int) -> nn.Sequential:
-    """The form of ``small_squeezenet``, which has ``unit=32``, at any size."""
-    half, more = max(unit // 2, 1), 3 * unit // 2
-    less = max(more // 2, 1)
-    return nn.Sequential(
-        *(nn.Conv2d(3, unit, 3, padding=1, bias=False), nn.BatchNorm2d(unit), nn.ReLU(), _halve()),
-        *(Fire(unit, half, unit, unit, batch_norm=True), Fire(2 * unit, half, unit, unit, batch_norm=True), _halve()),
-        *(Fire(2 * unit, less, more, more, batch_norm=True), Fire(2 * more, less, more, more, batch_norm=True)),
-        *(_halve(), Fire(2 * more, unit, 2 * unit, 2 * unit, batch_norm=True), nn.Conv2d(4 * unit, 10, 1)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-    )
-
-
-def _halve() -> nn.Module:
-    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-
 def builders(plan: Plan) -> dict[str, Callable[[int], nn.Module]]:
     """For each method the function that builds its network, of a whole number that says how wide it is."""
     residual = partial(resnet_cifar, plan.depth)
@@ -89,7 +71,7 @@ def builders(plan: Plan) -> dict[str, Callable[[int], nn.Module]]:
     return {
         **{name: lambda width, conv=conv: residual(width=width, conv=conv) for name, conv in convolutions.items()},
         "MobileNetV2": lambda twentieths: small_mobilenet_v2(width=twentieths / 20),
-        "SqueezeNet": squeezenet,
+        "SqueezeNet": lambda width: small_squeezenet(width=width),
     }
 
 

@@ -62,13 +62,6 @@ def test_plans_match_the_memory_of_all_networks_to_a_tenth(study):
         assert found == pytest.approx(bits, rel=0.1)
 
 
-def test_squeezenet_of_32_is_the_small_one(study):
-    from factorkit.models import small_squeezenet
-
-    shapes = [tuple(parameter.shape) for parameter in study.squeezenet(32).parameters()]
-    assert shapes == [tuple(parameter.shape) for parameter in small_squeezenet().parameters()]
-
-
 def test_speed_is_compared_side_by_side():
     speed = load_script("shift_speed")
     rows = speed.measure(channels=4, size=6, images=2, rounds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from factorkit.arguments import one_of, positive_integers
-from factorkit.models.heads import FORMS
+from factorkit.models.heads import FORMS, stem
 
 __all__ = ["small_squeezenet", "squeezenet"]
 
@@ -57,12 +57,14 @@ def squeezenet(num_classes: int = 1000, *, form: str = "imagenet") -> nn.Sequent
     return network
 
 
-def small_squeezenet(num_classes: int = 10) -> nn.Sequential:
+def small_squeezenet(num_classes: int = 10, *, width: int = 32) -> nn.Sequential:
     """A SqueezeNet with batch normalization that trains on ``patterns`` in less than two minutes on two cores.
 
     Parameters
     ----------
     num_classes : int, optional
+    width : int, optional
+        Maps of the first convolution, and half of those of the first modules.
 
     Returns
     -------
@@ -71,17 +73,20 @@ def small_squeezenet(num_classes: int = 10) -> nn.Sequential:
 
     Examples
     --------
-    >>> sum(p.numel() for p in small_squeezenet().parameters())
-    65546
+    >>> [sum(p.numel() for p in small_squeezenet(width=width).parameters()) for width in (16, 32)]
+    [17362, 65546]
     """
     from factorkit.layers import Fire
 
-    positive_integers(num_classes=num_classes)
+    positive_integers(num_classes=num_classes, width=width)
+    half, more = max(width // 2, 1), max(3 * width // 2, 1)
+    less = max(more // 2, 1)
     return nn.Sequential(
-        *(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), _halve()),
-        *(Fire(32, 16, 32, 32, batch_norm=True), Fire(64, 16, 32, 32, batch_norm=True), _halve()),
-        *(Fire(64, 24, 48, 48, batch_norm=True), Fire(96, 24, 48, 48, batch_norm=True), _halve()),
-        *(Fire(96, 32, 64, 64, batch_norm=True), nn.Conv2d(128, num_classes, 1)),
+        *(*stem(width), _halve()),
+        *(Fire(width, half, width, width, batch_norm=True), Fire(2 * width, half, width, width, batch_norm=True)),
+        *(_halve(), Fire(2 * width, less, more, more, batch_norm=True)),
+        *(Fire(2 * more, less, more, more, batch_norm=True), _halve()),
+        *(Fire(2 * more, width, 2 * width, 2 * width, batch_norm=True), nn.Conv2d(4 * width, num_classes, 1)),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
 
