@@ -1,7 +1,7 @@
 """Training and evaluation of small networks, on a laptop without a GPU first.
 
-The loop is short enough to read: AdamW, a one-cycle learning rate, label smoothing, horizontal flips. Everything
-random comes from ``seed``; the global random state of torch is left as it was found.
+The loop is short enough to read: AdamW or another optimizer, a one-cycle learning rate, label smoothing, horizontal
+flips. Everything random comes from ``seed``; the global random state of torch is left as it was found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +184,7 @@ def fit(
     batch_size: int = 128,
     weight_decay: float = 0.01,
     label_smoothing: float = 0.05,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
     augment: bool | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -192,7 +193,7 @@ def fit(
     schedules: Sequence[Schedule] = (),
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train a network with AdamW and a one-cycle learning rate.
+    """Train a network with a one-cycle learning rate.
 
     Parameters
     ----------
@@ -205,7 +206,11 @@ def fit(
     lr : float, optional
         Largest learning rate of the cycle.
     batch_size, weight_decay, label_smoothing : optional
-        Of the loader, AdamW and the cross-entropy.
+        Of the loader, the optimizer and the cross-entropy.
+    optimizer : callable, optional
+        Called as ``optimizer(model.parameters(), lr=lr, weight_decay=weight_decay)``; for other settings of it use
+        :func:`functools.partial`, as in ``partial(ProximalSGD, l1=1e-4)``. Momentum follows the cycle too, from 0.95
+        down to 0.85 and back.
     augment : bool, optional
         Mirror half of the training images. Default: where a mirrored image keeps its class (not for digits).
     seed : int, optional
@@ -241,8 +246,9 @@ def fit(
     if channels_last:
         model.to(memory_format=torch.channels_last)
     steps = epochs * len(data.loader("train", batch_size))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
+    updates = optimizer(model.parameters(), lr=lr, weight_decay=weight_decay)
+    given = dict(updates.defaults)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(updates, max_lr=lr, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
     settings = {
         "data": (data.name, len(data.train_labels)),
@@ -251,11 +257,12 @@ def fit(
         "batch_size": batch_size,
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
+        "optimizer": (type(updates).__name__, given),
         "augment": augment,
         "seed": seed,
     }
     history: list[dict[str, float]] = []
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts = {"model": model, "optimizer": updates, "schedule": schedule}
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), _mode(model, training=True):
         torch.manual_seed(seed)
@@ -279,7 +286,7 @@ def fit(
                 row = _train_epoch(
                     model,
                     data,
-                    optimizer,
+                    updates,
                     (schedule, *schedules),
                     generator,
                     bar,

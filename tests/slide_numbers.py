@@ -22,7 +22,7 @@ from factorkit.costs import (
     grouped_cost,
     spatially_separable_cost,
 )
-from factorkit.layers import ShiftAttentionConv2d
+from factorkit.layers import DCTConv2d, ShiftAttentionConv2d
 from factorkit.torchvision_import import import_torchvision
 from micronet_resources.profile import profile_model
 
@@ -177,6 +177,14 @@ TABLE_10 = "MobileNet, table 10"
 GROUPS = "Grouped convolutions"
 RESNEXT = "ResNeXt block"
 SHIFT = "Shift Attention Layer"
+COUNTS = "Double sparsity, parameters"
+ATOMS = "Double sparsity, dictionary"
+DATASETS = "Double sparsity, data sets"
+ACCURACY = "Double sparsity, accuracy"
+ZEROS = "Double sparsity, zero coefficients"
+CENTROIDS = "Clustering using the L2 norm"
+QUANTIZING = "Quantizing MNIST"
+DICTIONARIES = "Sparse Dictionary Learning"
 
 FIVE_PIXELS = "a 5 x 5 output, so 7 x 7 input pixels without padding"
 PAPER_COUNT = "weights and the bias of the classifier, without batch normalization"
@@ -226,6 +234,18 @@ def _table_10(width: Fraction | int, resolution: int, macs: int, params: str, ri
             "howard2017mobilenets",
         ),
     ]
+
+
+def network_in_network(*, trained_kernels: bool = True) -> int:
+    """Trained parameters of network in network for CIFAR-10; without kernels of more than one pixel, of their bias."""
+    layers = [(5, 3, 192), (1, 192, 160), (1, 160, 96), (5, 96, 192), *2 * [(1, 192, 192)]]
+    layers += [(3, 192, 192), (1, 192, 192), (1, 192, 10)]
+    return sum(
+        conv2d_cost(8, size, inputs, outputs, padding=size // 2, bias=True).params
+        if trained_kernels or size == 1
+        else outputs
+        for size, inputs, outputs in layers
+    )
 
 
 SLIDE_NUMBERS: list[SlideNumber] = [
@@ -493,5 +513,171 @@ SLIDE_NUMBERS: list[SlideNumber] = [
             (TABLE_10, "1 MobileNet-192", 81.9, "on Stanford Dogs, by the paper", "howard2017mobilenets"),
             (TABLE_10, "0.75 MobileNet-192", 80.5, "on Stanford Dogs, by the paper", "howard2017mobilenets"),
         )
+    ),
+    SlideNumber(
+        COUNTS,
+        "original network in network",
+        "966986",
+        966_986,
+        1,
+        network_in_network,
+        "right",
+        "with biases, for CIFAR-10",
+        "lin2014network",
+    ),
+    SlideNumber(
+        COUNTS,
+        "double-sparsity network",
+        "160010",
+        160_010,
+        1,
+        lambda: network_in_network(trained_kernels=False),
+        "right",
+        "trained: 158,592 weights of 1 x 1 kernels and 1,418 biases; 806,976 fixed coefficients are applied too",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        COUNTS,
+        "ratio of both",
+        "0.165",
+        0.165,
+        0.001,
+        lambda: Fraction(network_in_network(trained_kernels=False), network_in_network()),
+        "right",
+        "0.1655",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        COUNTS,
+        "original network over double-sparsity network (about 1/7th of the original)",
+        "7",
+        7,
+        1,
+        lambda: Fraction(network_in_network(), network_in_network(trained_kernels=False)),
+        "erratum",
+        "The trained parameters are one sixth of the original ones (6.04), as the ratio in the table beside it says.",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        ATOMS,
+        "5 x 5 kernels in the dictionary of the first layer, F_l F_c (section 3.4)",
+        "3 · 192",
+        3 * 192,
+        1,
+        lambda: DCTConv2d(3, 5, 192).weight[..., 0, 0].numel(),
+        "right",
+        "one kernel for each color and each of the 192 maps",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        ATOMS,
+        "5 x 5 kernels in the dictionary of the first layer, F_l F_l (section 5.1)",
+        "3 · 3",
+        3 * 3,
+        1,
+        lambda: DCTConv2d(3, 5, 192).weight[..., 0, 0].numel(),
+        "erratum",
+        "The dictionary leads from F_l = 3 colors to F_c = 192 maps, as section 3.4 has it: 576 kernels, not 9.",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        ATOMS,
+        "coefficients W of the first layer, F_l F_(l+1) (section 5.1)",
+        "3 · 160",
+        3 * 160,
+        1,
+        lambda: conv2d_cost(32, 1, 192, 160).params,
+        "erratum",
+        "The coefficients combine F_c = 192 maps of atoms, not F_l = 3 colors: section 3.4 has F_c F_(l+1) = 30,720.",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        DATASETS,
+        "images of CIFAR-10",
+        "60000",
+        60_000,
+        1,
+        lambda: 50_000 + 10_000,
+        "right",
+        "50,000 for training and 10,000 for testing",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        DATASETS,
+        "images of SVHN",
+        "600000",
+        600_000,
+        100_000,
+        lambda: 73_257 + 26_032 + 531_131,
+        "right",
+        "630,420 for training, testing and extra, printed to one digit",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        ACCURACY,
+        "loss on CIFAR-10, from 87.6 % to 74.2 %",
+        "14 %",
+        14,
+        1,
+        lambda: Fraction("87.6") - Fraction("74.2"),
+        "erratum",
+        "The two accuracies of its table are 13.4 points apart, which rounds to 13; relative to the first it is 15.3 %",
+        "hoffer2015sparse",
+    ),
+    SlideNumber(
+        ACCURACY,
+        "loss on SVHN, from 97.65 % to 95.47 %",
+        "2 %",
+        2,
+        1,
+        lambda: Fraction("97.65") - Fraction("95.47"),
+        "right",
+        "2.18 points",
+        "hoffer2015sparse",
+    ),
+    *(
+        SlideNumber(slide, quantity, f"{percent} %", percent, 0.01, None, "measured", note, "hoffer2015sparse")
+        for slide, quantity, percent, note in (
+            (ACCURACY, "network in network on CIFAR-10", 87.6, "by the report, without data augmentation"),
+            (ACCURACY, "double sparsity on CIFAR-10", 74.2, "by the report, without data augmentation"),
+            (ACCURACY, "network in network on SVHN", 97.65, "by the report, without data augmentation"),
+            (ACCURACY, "double sparsity on SVHN", 95.47, "by the report, without data augmentation"),
+            *((ZEROS, f"layer {i} on CIFAR-10", z, "by the report") for i, z in enumerate((25.47, 10.43, 44.5), 1)),
+            *((ZEROS, f"layer {i} on SVHN", z, "by the report") for i, z in enumerate((84.63, 44.62, 34.28), 1)),
+        )
+    ),
+    SlideNumber(
+        CENTROIDS,
+        "least E(q) of the numbers 0, 0 and 3 with one centroid, at their mean",
+        "Σ ‖x − Ω‖",
+        sum(abs(x - 1) for x in (0, 0, 3)),
+        1,
+        lambda: min(sum(abs(x - centroid) for x in (0, 0, 3)) for centroid in range(4)),
+        "erratum",
+        "A sum of distances is least at the median, here 3 at the centroid 0. The mean, which k-means takes, makes the "
+        "sum of squared distances least.",
+        "lloyd1982least",
+    ),
+    SlideNumber(
+        QUANTIZING,
+        "compression factor of 60,000 images of 784 bytes with K = 256",
+        "1 − K/N",
+        float(1 - Fraction(256, 60_000)),
+        1e-4,
+        lambda: 1 - Fraction(256 * 784 * 8 + 60_000 * 8, 60_000 * 784 * 8),
+        "erratum",
+        "The formula leaves out the index that each image keeps, 8 bits here: 0.9945 instead of 0.9957.",
+    ),
+    SlideNumber(
+        DICTIONARIES,
+        "code of the number 3 with one atom that makes E(U, V) least, for α = 1/2",
+        "‖X − UV‖ + α ‖U‖",
+        min(range(4), key=lambda code: abs(3 - code) + Fraction(1, 2) * code),
+        0.1,
+        lambda: 3 - Fraction(1, 2),
+        "erratum",
+        "Without a square the code is all of the number for every α below 1 and nothing above. Half the squared error "
+        "makes α what the slide says, a control: it shrinks the code by α.",
+        "daubechies2004ista",
     ),
 ]

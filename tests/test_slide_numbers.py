@@ -140,6 +140,18 @@ def test_squeezenets_formula_counts_what_the_network_has():
     assert 818_924_576 <= profile.macs <= formula.macs
 
 
+def test_network_in_networks_formula_counts_what_both_networks_have():
+    assert slide_numbers.network_in_network() == profile_model(models.nin(), (3, 32, 32)).params
+    sparse = profile_model(models.double_sparsity_nin(), (3, 32, 32))
+    assert slide_numbers.network_in_network(trained_kernels=False) == sparse.params
+    assert sparse.params + sparse.buffers == slide_numbers.network_in_network()
+
+
+def test_the_loss_of_double_sparsity_is_neither_points_nor_relative():
+    points = value(slide_numbers.ACCURACY, "loss on CIFAR-10")
+    assert (round(points), round(100 * points / Fraction("87.6"), 1)) == (13, Fraction("15.3"))
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_alexnets_formula_counts_what_the_network_has(groups):
     profile = profile_model(models.alexnet(groups=groups), (3, 227, 227))
