@@ -73,7 +73,7 @@ def test(model: nn.Module, method: str, bits: int, tune: bool, data: Any, seed: 
     widths = choose_bits(model, report_of(model, bits).mean_bits) if mixed else bits
     report = share_weights(model, widths, scope=scope, init=init)
     if tune:
-        options = {"batch_size": 64, "lr": 0.01, "weight_decay": 0.0, "progress": sys.stdout.isatty()}
+        options = {"batch_size": 64, "lr": 0.03, "weight_decay": 0.0, "progress": sys.stdout.isatty()}
         fit(model, data, epochs=epochs, seed=seed, channels_last=True, **options)
     accuracy = evaluate(model, data, channels_last=True).accuracy
     return {
