@@ -6,7 +6,8 @@ faiss include the labels, so ours are given with and without. The error is relat
 for 256 values of the large tensor, where that would take an hour and 10 GB, on cells of 3e-6: some hundred
 for each cluster, so that what the cells change is below 1e-4 of the error.
 
-Slow peers are measured once, and left out where they take minutes; there MiniBatchKMeans stands in for KMeans.
+Slow peers are measured once, and left out where they take minutes; there MiniBatchKMeans stands in for KMeans. With
+``--quick`` everything is measured once and only scikit-learn's k-means++ beside ours on the large tensor.
 """
 
 from __future__ import annotations
@@ -79,11 +80,13 @@ def _ours_labeled(values: np.ndarray, k: int) -> np.ndarray:
     return codebook.centroids.numpy()
 
 
-def methods(count: int, k: int) -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
+def methods(count: int, k: int, quick: bool = False) -> dict[str, Callable[[np.ndarray, int], np.ndarray]]:
     """What is measured in a case, ours first."""
     ours = {OURS: _ours, LABELED: _ours_labeled}
     if (count, k) == (LARGE, 256):
         return {**ours, "scikit-learn, MiniBatchKMeans": _minibatch}
+    if quick and count == LARGE:
+        return {**ours, SKLEARN: _sklearn}
     peers = {SKLEARN: _sklearn, "scikit-learn, linear start": _sklearn_linear, "ckwrap": _ckwrap}
     return {**ours, **peers, "kmeans1d": _kmeans1d, "faiss, 25 rounds": _faiss}
 
@@ -95,9 +98,9 @@ def error(values: np.ndarray, centroids: np.ndarray) -> float:
     return float(np.square(values - nearest).mean())
 
 
-def optimum(values: np.ndarray, k: int) -> float:
+def optimum(values: np.ndarray, k: int, quick: bool = False) -> float:
     """Mean squared error of the best k values."""
-    if len(values) * k <= LARGE * 16:
+    if len(values) * k <= (SMALL * 256 if quick else LARGE * 16):
         return error(values, _ckwrap(values, k))
     _, places, counts = np.unique(np.round(values / CELL), return_inverse=True, return_counts=True)
     means = np.bincount(places, weights=values) / counts
@@ -113,10 +116,10 @@ def _seconds(method: Callable[[np.ndarray, int], np.ndarray], values: np.ndarray
     return (time.process_time() - started) / calls, centroids
 
 
-def measure(count: int, k: int, rounds: int, patience: float) -> list[dict[str, object]]:
+def measure(count: int, k: int, rounds: int, patience: float, *, quick: bool = False) -> list[dict[str, object]]:
     """The rows of one case: every round measures all methods that do not take longer than ``patience`` seconds."""
     values = weights(count)
-    made = methods(count, k)
+    made = methods(count, k, quick)
     times: dict[str, list[float]] = {name: [] for name in made}
     errors = {}
     _ours_labeled(values, k)  # warms up
@@ -126,7 +129,7 @@ def measure(count: int, k: int, rounds: int, patience: float) -> list[dict[str, 
                 seconds, centroids = _seconds(method, values, k)
                 times[name].append(seconds)
                 errors[name] = error(values, centroids)
-    best, ours = optimum(values, k), {name: statistics.median(times[name]) for name in (OURS, LABELED)}
+    best, ours = optimum(values, k, quick), {name: statistics.median(times[name]) for name in (OURS, LABELED)}
     return [
         {
             "weights": count,
@@ -166,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--patience", type=float, default=5.0, help="slower methods are measured once, in seconds")
     parser.add_argument("--case", type=int, action="append", choices=range(len(CASES)), help="only some of the cases")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of ten or more")
     given = parser.parse_args()
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
@@ -173,8 +177,9 @@ def main() -> None:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, where fewer distinct clusters were found
         for case in given.case or range(len(CASES)):
-            rows += measure(*CASES[case], given.rounds, given.patience)
-            shown = pd.DataFrame(rows[-len(methods(*CASES[case])) :]).round(
+            found = measure(*CASES[case], 1 if given.quick else given.rounds, given.patience, quick=given.quick)
+            rows += found
+            shown = pd.DataFrame(found).round(
                 {"ms": 1, "error / optimum": 5, "time / ours": 1, "time / ours with labels": 1}
             )
             print(shown.to_string(index=False), flush=True)

@@ -1,7 +1,7 @@
-"""Numbers on a line, gathered into cells, and the partition of the cells that is exactly optimal.
+"""Numbers on a line, gathered into cells.
 
-What :func:`factorkit.clustering.kmeans_1d` is made of. A cell is a count and a mean of numbers that lie beside each
-other; the best centroids of n numbers are found from a few thousand cells, whatever n is.
+A cell is a count and a mean of numbers that lie beside each other; the best centroids of n numbers are found from a few
+thousand cells, whatever n is: :mod:`factorkit.clustering.partition` parts them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["Cells", "best_starts", "gather", "merge", "refine", "settle"]
+__all__ = ["Cells", "gather", "settle", "sum_of_squares"]
 
 FEWEST_CELLS, MOST_CELLS, CELLS_PER_CENTROID = 2**12, 2**16, 2**9
 SCALE = 4  # mean distances of the companding
 SAMPLED, AT_ONCE = 2**14, 2**17
-PLACES = 5  # to each side of a border
-ROUNDS = 1000  # both iterations stop by themselves long before
+ROUNDS = 1000  # Lloyd's algorithm stops by itself long before
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class Cells:
 
     def spread(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Squared distances to their mean, summed, of the cells from ``starts`` up to ``ends``, which is left out."""
-        return _spread(*(self.sums[:, ends] - self.sums[:, starts]))
+        return sum_of_squares(*(self.sums[:, ends] - self.sums[:, starts]))
 
     def centroids(self, starts: np.ndarray) -> np.ndarray:
         """Mean, offset included, of each part of a partition whose parts begin at ``starts``."""
@@ -55,7 +53,8 @@ class Cells:
         return total / count + self.offset
 
 
-def _spread(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def sum_of_squares(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Squared distances to their mean, summed, of so many numbers with such a sum and sum of squares."""
     return np.maximum(squares - total**2 / count, 0.0)
 
 
@@ -108,132 +107,6 @@ def gather(values: np.ndarray, k: int, *, exact: bool = False) -> Cells:
             return Cells(counts, means, float(offset), float(counts @ widths**2) / 12)
     distinct, counts = np.unique(values, return_counts=True)
     return Cells(counts.astype(np.float64), distinct - np.float64(offset), float(offset), 0.0)
-
-
-def merge(cells: Cells, parts: int) -> np.ndarray:
-    """Where each of at most ``parts`` wider cells begins, in cells.
-
-    A good quantizer has centroids as dense as the cube root of the density of the numbers (Panter and Dite, 1951), so
-    the wider cells have equal shares of the integral of that cube root. A cell that alone has more than one share is
-    left alone.
-    """
-    if len(cells.means) <= parts:
-        return np.arange(len(cells.means))
-    widths = np.diff(cells.means)
-    widths = np.concatenate([widths[:1], (widths[1:] + widths[:-1]) / 2, widths[-1:]])
-    shares = np.cbrt(cells.counts * widths**2)  # density ** (1/3) * width
-    while shares.max() > 1.01 * shares.sum() / parts:
-        shares = np.minimum(shares, shares.sum() / parts)
-    groups = np.minimum((np.cumsum(shares) / shares.sum() * parts).astype(np.intp), parts - 1)
-    return np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1])
-
-
-def best_starts(cells: Cells, k: int) -> np.ndarray:
-    """Where each part of the best partition of m cells into k parts begins, by dynamic programming.
-
-    With :math:`D_j(e)` the least sum of squares of the first e cells in j parts, and :math:`C(s, e)` that of the cells
-    from s up to e in one part, :math:`D_j(e) = \\min_s D_{j-1}(s) + C(s, e)` (Bellman, 1973), for all e at once and
-    parts of at most r cells. The result says whether r was enough: :math:`D_j(m)` is convex in j, so if cutting any
-    part of more than r cells in two saves at least :math:`D_{k-1}(m) - D_k(m)`, no partition with such parts is better.
-    If not, r is doubled.
-
-    Parameters
-    ----------
-    cells : Cells
-    k : int
-        At most the number of cells.
-
-    Returns
-    -------
-    ndarray of int, shape (k,)
-
-    Examples
-    --------
-    >>> best_starts(gather(np.array([0.0, 0.1, 5.0, 5.2, 9.0]), 3), 3)
-    array([0, 2, 4])
-    """
-    size = len(cells.means)
-    most = size - k + 1
-    known = merge(cells, k)
-    guess = 4 * cells.spread(known, np.append(known[1:], size)).sum() / k  # one part more saves about half of this
-    reach = min(max(_longest(cells, guess, most), -(-size // k)), most)
-    while True:
-        starts, saved = _shortest_path(cells, k, reach)
-        if reach == most or _gain(cells, reach + 1) >= saved:
-            return starts
-        reach = min(2 * reach, most)
-
-
-def _gain(cells: Cells, length: int) -> float:
-    """What cutting a part of so many cells in the middle saves at least."""
-    starts = np.arange(len(cells.means) - length + 1)
-    middles, ends = starts + length // 2, starts + length
-    return (cells.spread(starts, ends) - cells.spread(starts, middles) - cells.spread(middles, ends)).min()
-
-
-def _longest(cells: Cells, price: float, most: int) -> int:
-    """About the most cells of a part for which cutting it need not save the price."""
-    low = 1
-    while low < most:
-        middle = (low + most + 1) // 2
-        low, most = (middle, most) if _gain(cells, middle) < price else (low, middle - 1)
-    return low
-
-
-def _shortest_path(cells: Cells, k: int, reach: int) -> tuple[np.ndarray, float]:
-    """The best partition into k parts of at most ``reach`` cells, and how much worse the best one into k - 1 is."""
-    size = len(cells.means)
-    padding = np.full((3, reach - 1), [[-1.0], [0.0], [0.0]])
-    before = sliding_window_view(np.concatenate([padding, cells.sums[:, :-1]], 1), size, axis=1)
-    costs = _spread(*(cells.sums[:, None, 1:] - before))  # column e: parts that begin reach, ..., 1 cells before e
-    layers = np.full((k + 1, reach + size), np.inf)
-    layers[0, reach - 1] = 0.0
-    windows = sliding_window_view(layers[:-1, :-1], size, axis=1)
-    candidates = np.empty_like(costs)
-    for last, layer in zip(windows, layers[1:], strict=True):
-        np.add(last, costs, out=candidates)
-        np.minimum.reduce(candidates, 0, out=layer[reach:])
-    starts, end = np.empty(k, np.intp), size
-    for part in reversed(range(k)):
-        end += int(np.argmin(layers[part, end - 1 : end + reach - 1] + costs[:, end - 1])) - reach
-        starts[part] = end
-    return starts, layers[k - 1, -1] - layers[k, -1]
-
-
-def refine(cells: Cells, starts: np.ndarray) -> np.ndarray:
-    """Move the borders of a partition to the best places near them, all at once, until none moves any more.
-
-    Each border may go to one of 11 places around it, and dynamic programming finds the best combination. The places lie
-    as far apart as they can without meeting those of the next border, and from round to round closer together.
-
-    Examples
-    --------
-    >>> cells = gather(np.array([0.0, 0.1, 0.2, 5.0, 5.2, 9.0]), 3)
-    >>> refine(cells, np.array([0, 1, 5]))
-    array([0, 3, 5])
-    """
-    size, steps = len(cells.means), np.arange(-PLACES, PLACES + 1)
-    borders = np.append(starts, size)
-    strides = np.maximum(np.minimum(np.diff(borders[:-1]), np.diff(borders[1:])) // (2 * PLACES), 1)
-    for _ in range(ROUNDS):
-        places = np.clip(borders[1:-1, None] + strides[:, None] * steps, 1, size - 1)
-        first, last = np.full((1, len(steps)), 0), np.full((1, len(steps)), size)
-        places = np.concatenate([first, places, last])
-        begin, end = places[:-1, :, None], places[1:, None, :]
-        costs = np.where(begin < end, cells.spread(np.minimum(begin, end - 1), end), np.inf)
-        totals, chosen = np.zeros(len(steps)), []
-        for cost in costs:
-            candidates = totals[:, None] + cost
-            chosen.append(candidates.argmin(0))
-            totals = np.minimum.reduce(candidates, 0)
-        moved, place = borders.copy(), 0
-        for part in reversed(range(len(costs))):
-            place = chosen[part][place]
-            moved[part] = places[part, place]
-        if np.array_equal(moved, borders) and strides.max(initial=1) == 1:
-            break
-        borders, strides = moved, np.maximum(strides // PLACES, 1)
-    return borders[:-1]
 
 
 def settle(cells: Cells, centroids: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def choose_k(points: torch.Tensor, candidates: Iterable[int], *, seed: int = 0) 
     candidates = tuple(sorted(set(candidates)))
     if len(candidates) < 3:
         raise ValueError(f"candidates={candidates}: an elbow needs at least three, for example range(1, 11).")
-    points = as_points(points, *candidates)
+    points = as_points(points, *candidates).cpu()
     found = [kmeans(points, k, seed=seed) for k in candidates]
     sample = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:COMPARED_POINTS]
     silhouettes = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,7 @@ def as_points(points: torch.Tensor, *counts: int) -> torch.Tensor:
     Returns
     -------
     Tensor
-        The points, without their gradient.
+        The points, without their gradient; those of 16 bits become float32.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def as_points(points: torch.Tensor, *counts: int) -> torch.Tensor:
         positive_integers(k=k)
         if k > len(points):
             raise ValueError(f"k={k}: {len(points)} points make at most {len(points)} clusters.")
-    return points.detach()
+    return points.detach().float() if points.dtype.itemsize < 4 else points.detach()
 
 
 def lloyd(points: torch.Tensor, k: int, *, generator: torch.Generator, iterations: int = 100) -> Clustering:
@@ -177,6 +178,10 @@ def kmeans(points: torch.Tensor, k: int, *, seed: int = 0) -> Clustering:
     ValueError
         If the points are no n x d finite numbers, or there are fewer than ``k``.
 
+    Notes
+    -----
+    Of fewer different points than clusters, some clusters stay without points.
+
     Examples
     --------
     >>> points = torch.tensor([[0.0, 0.0], [0.0, 2.0], [9.0, 9.0], [9.0, 7.0]])
@@ -184,8 +189,12 @@ def kmeans(points: torch.Tensor, k: int, *, seed: int = 0) -> Clustering:
     1.0
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     points = as_points(points, k)
-    found = KMeans(k, n_init=1, random_state=seed).fit(points.numpy())
-    centroids = torch.from_numpy(found.cluster_centers_).to(points.dtype)
-    return Clustering(centroids, torch.from_numpy(found.labels_).long(), found.inertia_ / len(points))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different points than clusters
+        found = KMeans(k, n_init=1, random_state=seed).fit(points.cpu().numpy())
+    centroids = torch.from_numpy(found.cluster_centers_).to(points)
+    labels = torch.from_numpy(found.labels_).long().to(points.device)
+    return Clustering(centroids, labels, found.inertia_ / len(points))

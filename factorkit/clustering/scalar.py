@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from factorkit.arguments import positive_integers
-from factorkit.clustering.cells import Cells, best_starts, gather, merge, refine
+from factorkit.clustering.cells import Cells, gather
+from factorkit.clustering.partition import best_starts, merge, refine
 
 __all__ = ["Codebook1D", "codebook_from", "kmeans_1d"]
 
-EXACT, LEAST_PARTS, PARTS_PER_CENTROID = 1024, 128, 8
+EXACT, LEAST_PARTS, PARTS_PER_CENTROID = 1024, 256, 8
 COARSE = 0.005  # share of the error that may come from the width of the cells
 MANY, LOOK_UP_CELLS, LEAST_WIDTH = 2**14, 2**14, 1e-30
 
@@ -59,7 +61,7 @@ def kmeans_1d(values: torch.Tensor, k: int) -> Codebook1D:
 
     On a line the clusters of an optimum are intervals, so dynamic programming finds it :cite:p:`wang2011ckmeans`. It is
     exact for up to 1,024 different values (8k, if that is more). Of more values, those that lie beside each other are
-    first gathered into 128 cells or 8k; the program finds the best partition of the cells, and a second one then moves
+    first gathered into 256 cells or 8k; the program finds the best partition of the cells, and a second one then moves
     its borders, all at once, to the best places around them.
 
     Parameters
@@ -98,10 +100,12 @@ def kmeans_1d(values: torch.Tensor, k: int) -> Codebook1D:
 
 
 def _best(cells: Cells, k: int) -> np.ndarray:
+    parts = max(LEAST_PARTS, PARTS_PER_CENTROID * k)
     if len(cells.means) <= k:
         return cells.means + cells.offset
-    parts = max(LEAST_PARTS, PARTS_PER_CENTROID * k)
-    starts = merge(cells, parts) if len(cells.means) > max(EXACT, parts) else np.arange(len(cells.means))
+    if len(cells.means) <= max(EXACT, parts):
+        return cells.centroids(best_starts(cells, k))
+    starts = merge(cells, parts)
     if len(starts) > k:
         counts, totals = np.add.reduceat(np.stack([cells.counts, cells.counts * cells.means]), starts, axis=1)
         merged = Cells(counts, totals / counts, cells.offset, 0.0)
@@ -124,7 +128,8 @@ def _look_up(values: torch.Tensor, middles: torch.Tensor) -> torch.Tensor:
         found = numbers - low
         with np.errstate(over="ignore"):  # the ends catch it
             found *= scale
-        np.clip(found, -1, LOOK_UP_CELLS - 2, out=found)
+        np.fmin(found, LOOK_UP_CELLS - 2, out=found)  # NaN comes last, as for torch
+        np.fmax(found, -1, out=found)
         found += 1
         return found.astype(np.intp)
 
@@ -151,10 +156,10 @@ def gathered(values: torch.Tensor, k: int, *, exact: bool = False) -> tuple[Cell
             f"values has shape {tuple(values.shape)} and type {values.dtype}: give at least one floating-point number."
         )
     flat = values.detach().flatten().cpu()
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    if not bool(torch.isfinite(torch.stack(flat.aminmax())).all()):
+    numbers = (flat if flat.dtype == torch.float64 else flat.float()).numpy()
+    if not (math.isfinite(numbers.min()) and math.isfinite(numbers.max())):
         raise ValueError("values holds NaN or infinity: no centroid is near to it.")
-    return gather(flat.numpy(), k, exact=exact), values.dtype
+    return gather(numbers, k, exact=exact), values.dtype
 
 
 def codebook_from(cells: Cells, centroids: np.ndarray, dtype: torch.dtype) -> Codebook1D:

@@ -123,6 +123,8 @@ def _shrink_iteratively(
     if not 0 <= penalty < float("inf"):
         raise ValueError(f"penalty={penalty!r}: give a number of at least 0; the larger, the sparser the codes.")
     lipschitz = torch.linalg.matrix_norm(dictionary, 2).item() ** 2
+    if not lipschitz:
+        raise ValueError(f"dictionary, {tuple(dictionary.shape)}, is zero everywhere: no code makes a signal of it.")
 
     def objective(codes: torch.Tensor) -> float:
         fit = (codes @ dictionary - signals).square().sum() / 2

@@ -142,7 +142,8 @@ def compress_convolutions(
     Raises
     ------
     ValueError
-        If a name of ``skip`` is no convolution of that size, none is left, or a count is not possible.
+        If a name of ``skip`` is no convolution of that size, none is left, a weight is computed at each call, or a
+        count is not possible.
 
     Examples
     --------
@@ -165,7 +166,13 @@ def compress_convolutions(
     chosen = {name: layer for name, layer in found.items() if name not in skip}
     if not chosen:
         raise ValueError(f"no {kernel_size} x {kernel_size} convolution is left to compress in {type(model).__name__}.")
-    kernels = [layer.weight.detach().flatten(2).flatten(0, 1) for layer in chosen.values()]
+    for name, layer in chosen.items():
+        if not isinstance(layer.weight, nn.Parameter):
+            raise ValueError(
+                f"{name}.weight is computed at each call: make it a parameter first, with torch.nn.utils.prune.remove "
+                "or torch.nn.utils.parametrize.remove_parametrizations."
+            )
+    kernels = [layer.weight.detach().flatten(2).flatten(0, 1).float() for layer in chosen.values()]
     scales = [rows.square().mean().sqrt().clamp_min(torch.finfo(rows.dtype).tiny) for rows in kernels]
     signals = torch.cat([rows / scale for rows, scale in zip(kernels, scales, strict=True)])
     learned = learn_dictionary(signals, atoms, nonzeros, iterations=iterations, seed=seed)

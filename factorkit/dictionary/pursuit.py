@@ -96,10 +96,16 @@ def check_signals(signals: torch.Tensor, dictionary: torch.Tensor) -> None:
     for name, rows in (("signals", signals), ("dictionary", dictionary)):
         if rows.dim() != 2 or not rows.numel():
             raise ValueError(f"{name} of shape {tuple(rows.shape)}: give a matrix, a row for each vector.")
-        if not rows.is_floating_point() or not rows.isfinite().all():
+        if rows.dtype not in (torch.float32, torch.float64) or not rows.isfinite().all():
             raise ValueError(
-                f"{name} of {rows.dtype}: give finite floating-point numbers; NaN and infinity have no code."
+                f"{name} of {rows.dtype}: give finite numbers of float32 or float64, as x.float(); NaN and infinity "
+                "have no code."
             )
+    if signals.dtype != dictionary.dtype:
+        raise ValueError(
+            f"signals of {signals.dtype} and a dictionary of {dictionary.dtype}: give both in one type, as "
+            "dictionary.to(signals)."
+        )
     if signals.shape[1] != dictionary.shape[1]:
         raise ValueError(
             f"signals are {tuple(signals.shape)} and the dictionary is {tuple(dictionary.shape)}: signals and atoms "

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorkit.clustering import choose_k, huffman_bits, kmeans, kmeans_1d, lloyd, quantize_vectors
-from factorkit.clustering.cells import Cells, best_starts, gather, merge, refine
+from factorkit.clustering.cells import Cells, gather
+from factorkit.clustering.partition import best_starts, merge, refine
 
 
 def blobs(count: int, k: int, seed: int = 0) -> torch.Tensor:
@@ -60,6 +61,22 @@ def test_lloyd_of_equal_points_and_of_as_many_clusters_as_points():
     assert lloyd(torch.ones(6, 2), 3, generator=generator).error == 0
     points = torch.arange(8.0)[:, None]
     assert lloyd(points, 8, generator=generator).error == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_points_of_any_floating_type_and_any_layout(dtype):
+    points = blobs(60, 3).to(dtype).T.contiguous().T
+    for found in (kmeans(points, 3), lloyd(points, 3, generator=torch.Generator().manual_seed(0))):
+        assert torch.equal(found.labels[:57], found.labels[3:])
+        assert found.centroids.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_fewer_different_points_than_clusters_need_no_warning():
+    points = torch.tensor([[1.0, 1.0], [2.0, 5.0]]).repeat(4, 1)
+    assert kmeans(points, 3).error == 0
+    assert kmeans(torch.ones(6, 2), 3).error == 0
+    assert choose_k(torch.ones(6, 2), [1, 2, 3]).best_silhouette is None
+    assert quantize_vectors(torch.ones(6, 2), 2).relative_error == 0
 
 
 @pytest.mark.parametrize(
@@ -228,6 +245,33 @@ def test_labels_of_many_numbers_are_those_of_the_nearest_centroids(k):
     labels = codebook.assign(values.reshape(300, 300))
     assert labels.shape == (300, 300)
     assert torch.equal(labels.flatten(), torch.bucketize(values, middles))
+
+
+def test_nan_comes_last_however_many_values_there_are():
+    values = torch.linspace(-1, 1, 20_000)
+    codebook = kmeans_1d(values, 4)
+    values[7] = float("nan")
+    for part in (values, values[:100]):
+        assert codebook.assign(part)[7] == torch.bucketize(part, torch.zeros(3))[7] == 3
+
+
+@pytest.mark.parametrize("k", [1, 2, 300])
+@pytest.mark.parametrize("count", [1, 3, 5000, 70_000])
+def test_constant_numbers_have_one_centroid(count, k):
+    values = torch.full((count,), -0.3)
+    codebook = kmeans_1d(values, k)
+    assert torch.equal(codebook.centroids, values[:1])
+    assert codebook.error == pytest.approx(0, abs=1e-12)
+    assert not codebook.assign(values).any()
+
+
+@pytest.mark.parametrize("k", [3, 16])
+def test_numbers_of_64_bits_far_from_zero(k):
+    small = torch.from_numpy(np.random.default_rng(0).normal(size=6000))
+    near, far = kmeans_1d(small, k), kmeans_1d(1e6 + small[::2].repeat_interleave(2).reshape(60, 100).T, k)
+    assert far.centroids.dtype == torch.float64
+    assert far.error == pytest.approx(kmeans_1d(small[::2].clone(), k).error, rel=2e-3)
+    assert near.error == pytest.approx(mean_squared(small, near.centroids), rel=1e-3)
 
 
 def test_labels_of_a_strided_tensor_need_no_warning():

@@ -88,6 +88,10 @@ class TestShrinkage:
         with pytest.raises(ValueError, match="penalty"):
             ista(SIGNALS, ATOMS, penalty)
 
+    def test_a_dictionary_of_zeros(self):
+        with pytest.raises(ValueError, match="zero everywhere"):
+            ista(torch.ones(2, 3), torch.zeros(4, 3), 0.1)
+
 
 class TestPursuit:
     @pytest.mark.parametrize("nonzeros", [1, 2, 5, 9])
@@ -167,6 +171,23 @@ class TestPursuit:
         with pytest.raises(ValueError, match=message):
             omp(signals, atoms, nonzeros)
 
+    @pytest.mark.parametrize(
+        "signals, atoms, message",
+        [
+            (torch.ones(2, 3).half(), torch.eye(3).half(), r"float16.*x\.float\(\)"),
+            (torch.ones(2, 3).double(), torch.eye(3), r"float64 and a dictionary of torch\.float32"),
+        ],
+    )
+    def test_types_that_it_refuses(self, signals, atoms, message):
+        for code in (lambda: omp(signals, atoms, 1), lambda: fista(signals, atoms, 0.1)):
+            with pytest.raises(ValueError, match=message):
+                code()
+
+    def test_strided_signals_are_coded_like_others(self):
+        strided = SIGNALS.T.contiguous().T
+        atoms = F.normalize(torch.randn(24, 12, generator=torch.Generator().manual_seed(1)), dim=1)
+        assert torch.allclose(omp(strided, atoms, 3), omp(SIGNALS, atoms, 3), atol=1e-5)
+
     def test_weights_that_are_trained_are_signals_too(self):
         weights = torch.nn.Parameter(SIGNALS.clone())
         assert torch.equal(omp(weights, ATOMS, 2), omp(SIGNALS, ATOMS, 2))
@@ -227,6 +248,11 @@ class TestLearning:
     def test_signals_that_are_all_zero_are_no_atoms(self):
         with pytest.raises(ValueError, match="300 here"):
             learn_dictionary(torch.cat([SIGNALS, torch.zeros(50, 12)]), 301, 2)
+
+    @pytest.mark.parametrize("method", ["mod", "ksvd", "sklearn"])
+    def test_equal_signals_need_one_atom(self, method):
+        learned = learn_dictionary(torch.ones(20, 4), 3, 1, method=method, iterations=3)
+        assert learned.relative_error < 1e-4 and learned.dictionary.isfinite().all()
 
     def test_an_unknown_method(self):
         with pytest.raises(ValueError, match="'mod' or 'ksvd' or 'sklearn'"):

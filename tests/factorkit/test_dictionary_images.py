@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
+from torch.nn.utils import prune
 
 from factorkit.dictionary import (
     compress_convolutions,
@@ -188,6 +189,19 @@ class TestKernels:
             compress_convolutions(small_vgg(), 8, 2, skip=("nowhere",))
         with pytest.raises(ValueError, match="no 5 x 5 convolution is left"):
             compress_convolutions(small_vgg(), 8, 2, kernel_size=5)
+
+    def test_weights_of_16_bits_are_compressed_in_their_type(self):
+        model = nn.Sequential(nn.Conv2d(4, 16, 3)).to(torch.bfloat16)
+        before = model[0].weight.detach().clone()
+        report = compress_convolutions(model, 9, 4, iterations=3)
+        assert model[0].weight.dtype == torch.bfloat16 and not torch.equal(model[0].weight, before)
+        assert report.layers[0].relative_error < 0.5
+
+    def test_weights_that_are_computed_are_refused(self):
+        model = nn.Sequential(nn.Conv2d(4, 16, 3))
+        prune.l1_unstructured(model[0], "weight", 0.5)
+        with pytest.raises(ValueError, match=r"0\.weight is computed.*prune\.remove"):
+            compress_convolutions(model, 9, 2)
 
 
 def compressed(model: nn.Module, atoms: int, nonzeros: int):

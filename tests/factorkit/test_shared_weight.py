@@ -143,6 +143,34 @@ def test_a_layer_that_is_used_twice_and_tied_weights_stay_one():
     assert [row.name for row in report.layers] == ["0", "3", "4"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("init", ["optimal", "linear", "density"])
+def test_the_type_of_the_weights_is_kept(dtype, init):
+    model = nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)).to(dtype)
+    before = model[0].weight.detach().clone()
+    report = share_weights(model, 3, init=init)
+    assert model[0].centroids.dtype == model[0].weight.dtype == dtype
+    assert report.layers[0].relative_error == pytest.approx(
+        float((model[0].weight.detach().double() - before.double()).norm() / before.double().norm())
+    )
+    model(torch.ones(2, 32, dtype=dtype)).sum().backward()
+    assert model[0].centroids.grad.dtype == dtype and model[0].centroids.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("init", ["optimal", "linear", "density"])
+def test_layers_of_equal_or_few_weights(init):
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False), nn.Conv2d(1, 1, 1))
+    nn.init.zeros_(model[0].weight)
+    model[1].weight.data = torch.tensor([[1.0, 2.0, 1.0], [2.0, 1.0, 2.0]])
+    kept = model[1].weight.detach().clone()
+    report = share_weights(model, 4, init=init)
+    assert [row.values for row in report.layers] == [1, 2, 1]
+    torch.testing.assert_close(model[0].weight.detach(), torch.zeros(3, 4))
+    torch.testing.assert_close(model[1].weight.detach(), kept)
+    assert report.relative_error < 1e-6
+    assert choose_bits(nn.Sequential(nn.Linear(300, 2)), 4.0)["0"] <= 4
+
+
 def test_only_what_is_named_is_shared():
     model = network()
     share_weights(model, 4, skip=["0"])
