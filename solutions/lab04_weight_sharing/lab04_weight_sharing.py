@@ -153,6 +153,7 @@ centroids = torch.tensor([[3.0, 3.0], [0.0, 5.0]])
 got = nearest(points.clone(), centroids.clone())
 mistakes = {
     "you added up differences instead of squares": [1, 0, 1, 1],
+    "you added up over the points: each point has its own distances": [0, 1, 1, 1],
     "you took the farthest centroid: argmin, not argmax": [1, 1, 0, 0],
 }
 hint = "One whole number for each of the 4 points: the centroid with the smallest squared distance."
@@ -225,6 +226,7 @@ mistakes = {
     "the centroid of an empty cluster became zero: it stays where it is": [[2.0, 2.0], [0.0, 0.0], [9.0, 1.0]],
     "you divided by the number of all points": [[1.5, 1.5], [7.0, 7.0], [2.25, 0.25]],
     "you added up the points without dividing": [[6.0, 6.0], [7.0, 7.0], [9.0, 1.0]],
+    "you took one mean for all coordinates: give the dimension": [[2.0, 2.0], [7.0, 7.0], [5.0, 5.0]],
     "the centroids did not move": [[1.0, 1.0], [7.0, 7.0], [8.0, 2.0]],
 }
 hint = "The means of points 0, 1 and 3, of no points, and of point 2."
@@ -455,6 +457,10 @@ mistakes = {
 }
 hint = "The squared distances to the nearest centroid are 0, 1, 9 and 0; divide them by their sum."
 assert_tensor(got, torch.tensor([0.0, 0.1, 0.9, 0.0]), hint, mistakes)
+got = chances(torch.tensor([[0.0, 0.0], [1.0, -1.0], [2.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+mistakes = {"you added up before squaring": [0.0, 0.0, 1.0]}
+hint = "In the plane too: the squared distances are 0, 1 + 1 and 4."
+assert_tensor(got, torch.tensor([0.0, 1 / 3, 2 / 3]), hint, mistakes)
 ### BEGIN HIDDEN TESTS
 generator = torch.Generator().manual_seed(404)
 for n, k, d in [(6, 1, 1), (40, 3, 2), (25, 7, 9), (60, 20, 3)]:
@@ -570,7 +576,10 @@ mistakes = {
 }
 assert_number(stored_bits(10, size=4, k=3), 404, "3 x 4 x 32 bits of codebook + 10 x 2 bits of indices", mistakes)
 how = "5 x 4 x 8 bits of codebook + 10 x 3 bits of indices"
-assert_number(stored_bits(10, size=4, k=5, value_bits=8), 190, how, {670: "value_bits has no effect"})
+mistakes = {670: "value_bits has no effect", 180: "you rounded down: 2 bits tell only four entries apart"}
+assert_number(stored_bits(10, size=4, k=5, value_bits=8), 190, how, mistakes)
+mistakes = {542: "you counted 3 bits for an index: the numbers 0, 1, 2 and 3 need 2"}
+assert_number(stored_bits(10, size=4, k=4), 532, "4 x 4 x 32 bits of codebook + 10 x 2 bits of indices", mistakes)
 ### BEGIN HIDDEN TESTS
 for count, size, k, value_bits, index_bits in [
     (60_000, 784, 100, 32, 7),
@@ -638,7 +647,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>What there is to see</summary>
 #
-# There is no sharp bend: every further doubling of $K$ buys a little less than the one before. Up to 20 centroids the two
+# There is no sharp bend: from 10 centroids on a doubling of $K$ buys less and less on the test digits. Up to 20 the two
 # curves stay together; then the error of the training digits falls faster, because a centroid that stands for seven digits
 # begins to know them by heart. Entire images are hard to quantize. Single numbers are easy, and a network has plenty of them.
 # </details>
@@ -954,7 +963,7 @@ pd.DataFrame(
 # **Predict**: a network is shared with 1 bit. How many different weights has one of its convolutions?
 #
 # **Fill** `share_network`: return a **new** network in which the convolutions of the plan are `SharedConv2d`, and leave the
-# given one as it is. *Hint: `copy.deepcopy(network)`.*
+# given one as it is. *Hint: `copy.deepcopy(network)`; a power in Python is `2**b`.*
 #
 # <details><summary>Next step</summary>
 #
@@ -1074,7 +1083,7 @@ def train_only_codebooks(network: nn.Module) -> int:
 # %% check="train_only_codebooks" points=1
 network = share_network(practice_network(), {"0": 1, "2.0": 2})
 mistakes = {
-    2: "you counted the layers",
+    2: "you counted the layers, or missed the one inside the inner Sequential: network.modules() finds all",
     14: "you counted the parameters of the normalization",
     222: "you counted the dense convolution",
     230: "you counted all parameters",
