@@ -1,0 +1,78 @@
+"""Leading singular vectors of a matrix from the smaller of its two Gram matrices."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["gram", "gram_is_coarse", "leading_vectors"]
+
+COARSE_BELOW = 3e-3
+EXACT_BELOW = 1e-6
+
+
+def gram(matrix: torch.Tensor) -> torch.Tensor:
+    """The matrix times its transpose.
+
+    Examples
+    --------
+    >>> gram(torch.tensor([[1.0, 2.0]]))
+    tensor([[5.]])
+    """
+    if matrix.device.type != "cpu":
+        return matrix @ matrix.T
+    array = matrix.detach().numpy()
+    return torch.from_numpy(array @ array.T)  # numpy sees the symmetry and computes half of it, torch does not
+
+
+def leading_vectors(matrix: torch.Tensor, rank: int) -> torch.Tensor:
+    r"""Orthonormal basis of the subspace of the leading left singular vectors.
+
+    The left singular vectors of X are the eigenvectors of :math:`X X^T`, and :math:`X z` for those z of :math:`X^T X`.
+    For the unfolding of a 512 x 512 x 3 x 3 kernel this takes a tenth of the time of an SVD. Squaring halves the
+    digits: directions whose singular values are below about 3e-4 of the largest, in float32, are lost in rounding.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (n, m)
+    rank : int
+        From 1 to n. A rank above m is filled with directions that the matrix does not use.
+
+    Returns
+    -------
+    Tensor, shape (n, rank)
+        Orthonormal columns, largest singular value first; the identity if the rank is n, as any basis is then exact.
+
+    Examples
+    --------
+    >>> leading_vectors(torch.tensor([[0.0, 0.0], [0.0, 5.0], [1.0, 0.0]]), 1).abs()
+    tensor([[0.],
+            [1.],
+            [0.]])
+    """
+    rows, columns = matrix.shape
+    if rank == rows:
+        return torch.eye(rows, dtype=matrix.dtype, device=matrix.device)
+    largest = float(torch.linalg.vector_norm(matrix, ord=torch.inf))
+    if largest > 0 and not 1e-6 < largest < 1e6:
+        matrix = matrix / largest  # so that no square underflows or overflows
+    if rank <= columns < rows:
+        vectors = torch.linalg.eigh(gram(matrix.T)).eigenvectors[:, -rank:].flip(1)
+        return torch.linalg.qr(matrix @ vectors).Q
+    return torch.linalg.eigh(gram(matrix)).eigenvectors[:, -rank:].flip(1)
+
+
+def gram_is_coarse(weight: torch.Tensor, error: float) -> bool:
+    """Whether an approximation is so good that a Gram matrix in the precision of the weight may have limited it.
+
+    Parameters
+    ----------
+    weight : Tensor
+    error : float
+        Relative error of the approximation.
+
+    Examples
+    --------
+    >>> gram_is_coarse(torch.ones(2), 0.5), gram_is_coarse(torch.ones(2), 3e-4)
+    (False, True)
+    """
+    return weight.dtype == torch.float32 and EXACT_BELOW < error < COARSE_BELOW
