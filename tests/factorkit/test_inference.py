@@ -6,7 +6,7 @@ from torch import nn
 
 from factorkit import models
 from factorkit.inference import fold_batch_norm, to_channels_last
-from factorkit.layers import InvertedResidual, ResNeXtBlock, ShiftConv2d, channel_shuffle
+from factorkit.layers import DCTConv2d, InvertedResidual, ResNeXtBlock, ShiftConv2d, channel_shuffle
 from factorkit.models.densenets import DenseLayer
 from micronet_resources.profile import profile_model
 
@@ -37,9 +37,11 @@ def test_folding_changes_no_output_and_leaves_no_normalization(name):
         expected, got = model.eval()(images), folded(images)
     scale = float(expected.abs().max())
     torch.testing.assert_close(got / scale, expected / scale, atol=1e-5, rtol=1e-4)
-    # A DenseNet normalizes what it reads: only the middle of each layer is between two convolutions.
+    # A DenseNet normalizes what it reads: only the middle of each layer is between two convolutions. A fixed dictionary
+    # keeps its atoms.
     dense_layers = sum(isinstance(module, DenseLayer) for module in model.modules())
-    assert norms(folded) == (norms(model) - dense_layers if dense_layers else 0)
+    dictionaries = sum(isinstance(module, DCTConv2d) for module in model.modules())
+    assert norms(folded) == (norms(model) - dense_layers if dense_layers else dictionaries)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert not folded.training
 

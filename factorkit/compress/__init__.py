@@ -1,0 +1,7 @@
+"""Decompose the layers of a whole network, with ranks by a policy, report what that saves and loses, and fine-tune."""
+
+from factorkit.compress.network import compress
+from factorkit.compress.pipeline import TunedCompression, compress_and_tune
+from factorkit.compress.report import CompressionReport, LayerCompression
+
+__all__ = ["CompressionReport", "LayerCompression", "TunedCompression", "compress", "compress_and_tune"]
