@@ -18,9 +18,6 @@ import time
 import warnings
 from collections.abc import Callable
 
-import ckwrap
-import faiss
-import kmeans1d
 import numpy as np
 import pandas as pd
 import torch
@@ -56,6 +53,9 @@ def _sklearn_linear(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def _faiss(values: np.ndarray, k: int) -> np.ndarray:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
     clustering = faiss.Kmeans(1, k, niter=25, seed=0, max_points_per_centroid=len(values))
     clustering.train(values[:, None])
     clustering.index.search(values[:, None], 1)
@@ -63,10 +63,14 @@ def _faiss(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def _kmeans1d(values: np.ndarray, k: int) -> np.ndarray:
+    import kmeans1d
+
     return np.array(kmeans1d.cluster(values, k).centroids)
 
 
 def _ckwrap(values: np.ndarray, k: int) -> np.ndarray:
+    import ckwrap
+
     return ckwrap.ckmeans(values.astype(np.float64), k).centers
 
 
@@ -100,6 +104,8 @@ def error(values: np.ndarray, centroids: np.ndarray) -> float:
 
 def optimum(values: np.ndarray, k: int, quick: bool = False) -> float:
     """Mean squared error of the best k values."""
+    import ckwrap
+
     if len(values) * k <= (SMALL * 256 if quick else LARGE * 16):
         return error(values, _ckwrap(values, k))
     _, places, counts = np.unique(np.round(values / CELL), return_inverse=True, return_counts=True)
@@ -172,7 +178,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two minutes instead of ten or more")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)
     rows = []
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, where fewer distinct clusters were found
