@@ -12,6 +12,7 @@ from factorkit.arguments import one_of
 from factorkit.clustering.cells import settle
 from factorkit.clustering.reports import SharedLayer, SharingReport
 from factorkit.clustering.scalar import Codebook1D, codebook_from, gathered, kmeans_1d
+from factorkit.exchange import WeightLayer, exchange_layers, weight_layers
 from factorkit.layers.shared_weight import SharedWeightConv2d, SharedWeightLinear
 
 __all__ = ["share_weights", "shareable_layers", "start_linear", "unshared"]
@@ -21,30 +22,9 @@ INITS = ("optimal", "linear", "density")
 MOST_BITS = 8
 
 
-def shareable_layers(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, nn.Conv2d | nn.Linear]:
-    """The convolutions and linear layers of a model by their names; a layer that is used twice has the first one.
-
-    Raises
-    ------
-    ValueError
-        If a name in ``skip`` is none of them, or none is left.
-
-    Examples
-    --------
-    >>> list(shareable_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)), skip=["0"]))
-    ['3']
-    """
-    layers = {name: module for name, module in model.named_modules() if type(module) in SHARED}
-    unknown = [name for name in skip if name not in layers]
-    if unknown:
-        raise ValueError(
-            f"skip names {', '.join(map(repr, unknown))}: {type(model).__name__} has the convolutions and linear "
-            f"layers {', '.join(map(repr, layers)) or 'none'}."
-        )
-    chosen = {name: layer for name, layer in layers.items() if name not in skip}
-    if not chosen:
-        raise ValueError(f"{type(model).__name__} has no nn.Conv2d or nn.Linear to share weights in, after skip.")
-    return chosen
+def shareable_layers(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, WeightLayer]:
+    """The layers of a model whose weights can be shared, see :func:`factorkit.exchange.weight_layers`."""
+    return weight_layers(model, skip, to="share weights in")
 
 
 def share_weights(
@@ -124,7 +104,7 @@ def share_weights(
         index = tables[name].assign(weights[name].cpu()).to(weights[name].device)
         exchanged[layer] = SHARED[type(layer)](layer, parameters[name], index)
         rows.append(_row(name, weights[name].detach(), parameters[name].detach()[index], widths[name], scope))
-    _exchange(model, exchanged)
+    exchange_layers(model, exchanged)
     return SharingReport(tuple(rows), scope, len(codebook.centroids) * 32 if scope == "network" else 0)
 
 
@@ -192,13 +172,6 @@ def _row(name: str, weight: torch.Tensor, shared: torch.Tensor, bits: int, scope
     )
 
 
-def _exchange(model: nn.Module, exchanged: Mapping[nn.Module, nn.Module]) -> None:
-    for module in list(model.modules()):
-        for name, child in module._modules.items():
-            if child in exchanged:
-                setattr(module, name, exchanged[child])
-
-
 def unshared(model: nn.Module) -> nn.Module:
     """Give every weight of a network with shared weights a number of its own again, in place.
 
@@ -229,5 +202,5 @@ def unshared(model: nn.Module) -> nn.Module:
     dense = {module: module.to_dense() for name, module in model.named_modules() if name and isinstance(module, kinds)}
     if not dense:
         raise ValueError(f"no layer inside {type(model).__name__} has shared weights: use share_weights first.")
-    _exchange(model, dense)
+    exchange_layers(model, dense)
     return model

@@ -14,7 +14,8 @@ from factorkit.compress.candidates import Candidate
 from factorkit.compress.methods import METHODS
 from factorkit.compress.policies import Choice, choose
 from factorkit.compress.report import CompressionReport, LayerCompression
-from factorkit.compress.sizes import compressible_layers, exchange, survey
+from factorkit.compress.sizes import compressible_layers, survey
+from factorkit.exchange import exchange_layers
 
 __all__ = ["compress"]
 
@@ -99,7 +100,7 @@ def compress(
             exchanged[layer.layer] = layer.decompose(choice.rank).to_layers(layer.layer)
         rows.append(_row(layer, choice))
     params_before = _params(model)
-    exchange(model, exchanged)
+    exchange_layers(model, exchanged)
     saved = sum(row.macs_before - row.macs_after for row in rows)
     return CompressionReport(
         method=method,

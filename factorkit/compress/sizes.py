@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Survey", "compressible_layers", "exchange", "survey"]
+from factorkit.exchange import WeightLayer, weight_layers
 
-Layer = nn.Conv2d | nn.Linear
+__all__ = ["Survey", "compressible_layers", "survey"]
+
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -33,7 +34,7 @@ class Survey:
     macs: int
 
 
-def compressible_layers(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, Layer]:
+def compressible_layers(model: nn.Module, skip: Sequence[str] = ()) -> dict[str, WeightLayer]:
     """The convolutions and linear layers of a model by their names; a layer that is used twice has the first one.
 
     Raises
@@ -46,27 +47,17 @@ def compressible_layers(model: nn.Module, skip: Sequence[str] = ()) -> dict[str,
     >>> list(compressible_layers(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)), skip=["0"]))
     ['2']
     """
-    layers = {name: module for name, module in model.named_modules() if type(module) in (nn.Conv2d, nn.Linear)}
-    if "" in layers:
+    if type(model) in (nn.Conv2d, nn.Linear):
         raise ValueError(
             f"the model is itself one {type(model).__name__}, which cannot be exchanged inside it: give "
             "nn.Sequential(layer)."
         )
     if isinstance(skip, str):
         raise ValueError(f"skip={skip!r}: give the names in a list, [{skip!r}].")
-    unknown = [name for name in skip if name not in layers]
-    if unknown:
-        raise ValueError(
-            f"skip names {', '.join(map(repr, unknown))}: {type(model).__name__} has the convolutions and linear "
-            f"layers {', '.join(map(repr, layers)) or 'none'}."
-        )
-    chosen = {name: layer for name, layer in layers.items() if name not in skip}
-    if not chosen:
-        raise ValueError(f"{type(model).__name__} has no nn.Conv2d or nn.Linear to decompose, after skip.")
-    return chosen
+    return weight_layers(model, skip, to="decompose")
 
 
-def survey(model: nn.Module, layers: dict[str, Layer], input_shape: Sequence[int]) -> Survey:
+def survey(model: nn.Module, layers: dict[str, WeightLayer], input_shape: Sequence[int]) -> Survey:
     """Run one example of zeros through a network in evaluation mode, and count.
 
     Raises
@@ -83,7 +74,7 @@ def survey(model: nn.Module, layers: dict[str, Layer], input_shape: Sequence[int
     calls: dict[str, list[Sizes]] = {name: [] for name in layers}
 
     def recorder(name: str):
-        def record(layer: Layer, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        def record(layer: WeightLayer, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             if isinstance(layer, nn.Conv2d):
                 calls[name].append((tuple(inputs[0].shape[-2:]), tuple(output.shape[-2:])))
             else:
@@ -119,11 +110,3 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
-
-
-def exchange(model: nn.Module, exchanged: dict[nn.Module, nn.Module]) -> None:
-    """Put other modules in the place of some, wherever the model holds them."""
-    for module in list(model.modules()):
-        for name, child in module._modules.items():
-            if child in exchanged:
-                setattr(module, name, exchanged[child])
