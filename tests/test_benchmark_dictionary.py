@@ -1,21 +1,14 @@
 """The benchmark of dictionary learning holds ours and scikit-learn's against each other at equal sparsity."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from .benchmark_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    specification = importlib.util.spec_from_file_location("dictionaries", BENCHMARKS / "dictionary_learning.py")
-    module = sys.modules["dictionaries"] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("dictionary_learning")
 
 
 def test_signals_are_what_the_benchmark_says(benchmark):

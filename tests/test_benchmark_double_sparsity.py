@@ -1,26 +1,19 @@
 """The study of double sparsity runs, stops, goes on and sums up."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from factorkit.data import load
 from factorkit.models import double_sparsity_nin
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from .benchmark_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def study():
-    path = BENCHMARKS / "double_sparsity_study.py"
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("double_sparsity_study")
 
 
 @pytest.fixture(scope="module")

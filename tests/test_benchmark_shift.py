@@ -1,22 +1,12 @@
 """The study of shift attention runs, stops, goes on and sums up; its networks have the memory that they should."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from factorkit.data import load
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def load_script(name):
-    specification = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+from .benchmark_scripts import load_script
 
 
 @pytest.fixture(scope="module")

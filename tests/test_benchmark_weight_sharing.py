@@ -1,22 +1,15 @@
 """The benchmark of weight sharing tells times and errors of every method, and whether the goals are met."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from .benchmark_scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    specification = importlib.util.spec_from_file_location("weight_sharing", BENCHMARKS / "weight_sharing.py")
-    module = sys.modules["weight_sharing"] = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("weight_sharing")
 
 
 def test_the_error_is_the_mean_squared_distance_to_the_nearest_value(benchmark):
