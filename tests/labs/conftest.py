@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from autograder.authoring.source import LabSource, read_source
@@ -22,3 +23,15 @@ def lab(request: pytest.FixtureRequest) -> LabSource:
 @pytest.fixture(scope="module")
 def given(lab: LabSource) -> dict[str, object]:
     return given_names(lab)
+
+
+@pytest.fixture(scope="module")
+def solved(lab: LabSource) -> dict[str, object]:
+    """The names of the given cells and the answers, which see each other."""
+    namespace: dict[str, object] = {"__name__": "lab"}
+    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
+        patch.setattr(plt, "show", lambda: plt.close("all"))
+        for cell in lab.cells:
+            if cell.kind in ("given", "exercise"):
+                exec(compile(cell.text, cell.grade_id, "exec", dont_inherit=True), namespace)
+    return namespace

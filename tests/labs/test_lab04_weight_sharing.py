@@ -13,18 +13,6 @@ from .visible_checks import run_check
 LAB = "lab04_weight_sharing"
 
 
-@pytest.fixture(scope="module")
-def solved(lab: LabSource) -> dict[str, object]:
-    """The names of the given cells and the answers, which see each other."""
-    namespace: dict[str, object] = {"__name__": "lab"}
-    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
-        patch.setattr(plt, "show", lambda: plt.close("all"))
-        for cell in lab.cells:
-            if cell.kind in ("given", "exercise"):
-                exec(compile(cell.text, cell.grade_id, "exec", dont_inherit=True), namespace)
-    return namespace
-
-
 DISTANCES = "(points[:, None] - centroids)"
 MEANS = (
     "moved = centroids.clone()\nfor k in range(len(centroids)):\n    if (labels == k).any():\n        moved[k] = {}\n"

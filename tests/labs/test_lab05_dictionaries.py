@@ -15,18 +15,6 @@ from .visible_checks import run_check
 LAB = "lab05_dictionaries"
 
 
-@pytest.fixture(scope="module")
-def solved(lab: LabSource) -> dict[str, object]:
-    """The names of the given cells and the answers, which see each other."""
-    namespace: dict[str, object] = {"__name__": "lab"}
-    with pytest.MonkeyPatch.context() as patch, plt.rc_context():
-        patch.setattr(plt, "show", lambda: plt.close("all"))
-        for cell in lab.cells:
-            if cell.kind in ("given", "exercise"):
-                exec(compile(cell.text, cell.grade_id, "exec", dont_inherit=True), namespace)
-    return namespace
-
-
 COSINES = "c = torch.cos(math.pi * torch.arange(frequencies)[:, None] * (torch.arange(size) + 0.5) / frequencies)\n"
 ERROR = "0.5 * (signals - codes @ dictionary).square().sum()"
 PENALTY = "penalty * codes.abs().sum()"
