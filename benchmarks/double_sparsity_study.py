@@ -15,7 +15,6 @@ takes about half a minute on one core; the same study with the networks of full 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from torch import nn
 from factorkit.data import ImageData, load
 from factorkit.layers import DCTConv2d, effective_kernels
 from factorkit.models import double_sparsity_nin, nin, small_double_sparsity_nin, small_nin
+from factorkit.records import StudyRecords
 from factorkit.shrinkage import ProximalSGD, SparsityHistory, sparsity_of
 from factorkit.training import fit, seed_everything
 from micronet_resources.profile import profile_model
@@ -139,23 +139,11 @@ def _total(history: SparsityHistory, counts: pd.DataFrame) -> pd.Series:
 
 def run(path: Path, data: ImageData, plan: Plan, seeds: int, device: str) -> Iterator[dict[str, Any]]:
     """Every record of the study, of the file where it has them, and trained where it does not."""
-    kept = json.loads(path.read_text()) if path.exists() else []
+    records = StudyRecords(path)
     for seed in range(seeds):
         for method in methods(plan):
             key = {"data": data.name, "epochs": plan.epochs, "method": method.name, "l1": method.l1, "seed": seed}
-            record = next((r for r in kept if key.items() <= r.items()), None)
-            if record is None:
-                record = key | train(method, seed, data, plan, device)
-                kept.append(record)
-                _write(path, kept)
-            yield record
-
-
-def _write(path: Path, records: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text("[\n" + ",\n".join(f" {json.dumps(record)}" for record in records) + "\n]\n")
-    unfinished.replace(path)
+            yield records.get(key, partial(train, method, seed, data, plan, device))
 
 
 def table(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -16,7 +16,6 @@ takes about a minute on one core; the same study on CIFAR-10 wants a GPU::
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -34,6 +33,7 @@ from factorkit.layers.binary import BinaryConv2d
 from factorkit.layers.shift import ShiftConv2d
 from factorkit.layers.shift_attention import ShiftAttentionConv2d, shift_layers
 from factorkit.models import resnet_cifar, small_mobilenet_v2, small_squeezenet
+from factorkit.records import StudyRecords
 from factorkit.schedules import TemperatureSchedule
 from factorkit.training import evaluate, fit, seed_everything
 from micronet_resources.profile import ModelProfile, profile_model, score
@@ -132,43 +132,25 @@ def train(method: str, build: Callable[[int], nn.Module], width: int, seed: int,
     accuracy = evaluate(model, data, device=device).accuracy
     profile, bits = measure(model.cpu().eval())
     return {
-        "data": data.name,
-        "method": method,
-        "width": width,
-        "seed": seed,
         "params": profile.params,
         "bits": bits,
         "macs": profile.macs,
         "accuracy": accuracy,
         "accuracy_before_hardening": soft,
-        "epochs": plan.epochs,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
 def run(path: Path, data: Any, plan: Plan, seeds: int, device: str) -> Iterator[dict[str, Any]]:
     """Every record of the study, of the file where it has them, and trained where it does not."""
-    kept = json.loads(path.read_text()) if path.exists() else []
+    records = StudyRecords(path)
     networks = builders(plan)
     bits = expected_bits(networks["ResNet"](plan.width), "ResNet")
     widths = {method: match_width(build, method, bits) for method, build in networks.items()}
     for seed in range(seeds):
         for method, build in networks.items():
-            settings = {"data": data.name, "method": method, "width": widths[method], "seed": seed}
-            settings["epochs"] = plan.epochs
-            record = next((r for r in kept if settings.items() <= r.items()), None)
-            if record is None:
-                record = train(method, build, widths[method], seed, data, plan, device)
-                kept.append(record)
-                _write(path, kept)
-            yield record
-
-
-def _write(path: Path, records: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(records, indent=1) + "\n")
-    unfinished.replace(path)
+            key = {"data": data.name, "method": method, "width": widths[method], "seed": seed, "epochs": plan.epochs}
+            yield records.get(key, partial(train, method, build, widths[method], seed, data, plan, device))
 
 
 def table(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch.optim.swa_utils import update_bn
 from factorkit.clustering import choose_bits, share_weights
 from factorkit.data import load
 from factorkit.models import small_vgg
+from factorkit.records import StudyRecords
 from factorkit.training import evaluate, fit, seed_everything
 
 ROOT = Path(__file__).parent.parent
@@ -107,8 +108,17 @@ def report_of(model: nn.Module, bits: int) -> Any:
 
 def run(path: Path, data: Any, seeds: int, epochs: int, tuning_epochs: int) -> Iterator[dict[str, Any]]:
     """Every record of the study, of the file where it has them, and measured where it does not."""
-    kept = json.loads(path.read_text()) if path.exists() else []
+    records = StudyRecords(path)
     networks: dict[int, tuple[nn.Module, float]] = {}
+
+    def measure(method: str, bits: int, tune: bool, seed: int) -> dict[str, Any]:
+        if seed not in networks:
+            model = trained(seed, data, epochs)
+            networks[seed] = model, evaluate(model, data, channels_last=True).accuracy
+        model, accuracy = networks[seed]
+        found = test(model, method, bits, tune, data, seed, tuning_epochs)
+        return {"float_accuracy": accuracy, "weights": weights(model), **found}
+
     for method, bits, tune in plan():
         for seed in range(seeds):
             key = {
@@ -121,29 +131,12 @@ def run(path: Path, data: Any, seeds: int, epochs: int, tuning_epochs: int) -> I
             }
             if tune:
                 key["tuning_epochs"] = tuning_epochs
-            record = next((r for r in kept if key.items() <= r.items()), None)
-            if record is None:
-                if seed not in networks:
-                    model = trained(seed, data, epochs)
-                    networks[seed] = model, evaluate(model, data, channels_last=True).accuracy
-                model, accuracy = networks[seed]
-                found = test(model, method, bits, tune, data, seed, tuning_epochs)
-                record = {**key, "float_accuracy": accuracy, "weights": weights(model), **found}
-                kept.append(record)
-                _write(path, kept)
-            yield record
+            yield records.get(key, partial(measure, method, bits, tune, seed))
 
 
 def weights(model: nn.Module) -> int:
     """Number of weights that can be shared."""
     return sum(p.numel() for p in model.parameters() if p.dim() > 1)
-
-
-def _write(path: Path, records: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(records, indent=1) + "\n")
-    unfinished.replace(path)
 
 
 def table(records: list[dict[str, Any]]) -> pd.DataFrame:
