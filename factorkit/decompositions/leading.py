@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["gram", "gram_is_coarse", "leading_vectors"]
+__all__ = ["gram", "gram_is_coarse", "improved_vectors", "leading_vectors"]
 
 COARSE_BELOW = 3e-3
 EXACT_BELOW = 1e-6
@@ -52,13 +52,36 @@ def leading_vectors(matrix: torch.Tensor, rank: int) -> torch.Tensor:
     rows, columns = matrix.shape
     if rank == rows:
         return torch.eye(rows, dtype=matrix.dtype, device=matrix.device)
-    largest = float(torch.linalg.vector_norm(matrix, ord=torch.inf))
-    if largest > 0 and not 1e-6 < largest < 1e6:
-        matrix = matrix / largest  # so that no square underflows or overflows
+    matrix = _scaled(matrix)
     if rank <= columns < rows:
         vectors = torch.linalg.eigh(gram(matrix.T)).eigenvectors[:, -rank:].flip(1)
         return torch.linalg.qr(matrix @ vectors).Q
     return torch.linalg.eigh(gram(matrix)).eigenvectors[:, -rank:].flip(1)
+
+
+def improved_vectors(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    r"""Orthonormal basis that is closer to the leading left singular vectors than the one given, by subspace iteration.
+
+    .. math:: V \leftarrow \operatorname{orth}(X X^T V), \text{ twice}
+
+    never lowers :math:`\|X^T V\|_F`, and costs two thin products where :func:`leading_vectors` takes all eigenvectors.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (n, m)
+    vectors : Tensor, shape (n, rank)
+        With orthonormal columns.
+
+    Examples
+    --------
+    >>> improved_vectors(torch.diag(torch.tensor([3.0, 1.0])), torch.tensor([[0.8], [0.6]])).abs()
+    tensor([[1.0000],
+            [0.0093]])
+    """
+    matrix = _scaled(matrix)
+    for _ in range(2):
+        vectors = torch.linalg.qr(matrix @ (matrix.T @ vectors)).Q
+    return vectors
 
 
 def gram_is_coarse(weight: torch.Tensor, error: float) -> bool:
@@ -76,3 +99,10 @@ def gram_is_coarse(weight: torch.Tensor, error: float) -> bool:
     (False, True)
     """
     return weight.dtype == torch.float32 and EXACT_BELOW < error < COARSE_BELOW
+
+
+def _scaled(matrix: torch.Tensor) -> torch.Tensor:
+    """The matrix, divided by its largest entry if a square could underflow or overflow."""
+    low, high = torch.aminmax(matrix)
+    largest = max(-float(low), float(high))
+    return matrix if largest == 0 or 1e-6 < largest < 1e6 else matrix / largest

@@ -17,13 +17,14 @@ import math
 import torch
 
 from factorkit.arguments import one_of, positive_integers
-from factorkit.decompositions.leading import gram_is_coarse, leading_vectors
+from factorkit.decompositions.leading import gram_is_coarse, improved_vectors, leading_vectors
 from factorkit.decompositions.tucker_results import Tucker1, Tucker2, blocks, mode_product, unfolded
 from factorkit.decompositions.weights import checked_rank, checked_weight
 
 __all__ = ["Tucker1", "Tucker2", "tucker1", "tucker2"]
 
 DIMS = (3, 4, 5)
+FEW = 6  # subspace iteration where the channels are so many times the rank
 
 
 def tucker2(
@@ -37,12 +38,12 @@ def tucker2(
 ) -> Tucker2:
     r"""Tucker-2 decomposition of a convolution weight :cite:p:`kim2016compression`.
 
-    The truncated higher-order SVD takes as U the leading singular vectors of the weight unfolded along its outputs, and
-    as V those of what is left, unfolded along its inputs; with fewer inputs than outputs, the other way round. Its
+    The truncated higher-order SVD takes as V the leading singular vectors of the weight unfolded along its inputs, and
+    as U those of what is left, unfolded along its outputs; with fewer outputs than inputs, the other way round. Its
     squared error is at most twice the smallest possible :cite:p:`vannieuwenhoven2012`. Higher-order orthogonal
     iteration starts there and takes in turn the best U for the V found and the best V for the U found, which never
     increases the error :cite:p:`delathauwer2000`. The singular vectors come from Gram matrices, whose size is that of
-    the channels.
+    the channels; for ranks far below it, each half of a sweep is two steps of subspace iteration instead.
 
     Parameters
     ----------
@@ -153,34 +154,35 @@ def _tucker2(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Core, U and V of one group, whose weight has shape (O, I, k)."""
     outputs, inputs, pixels = weight.shape
-    if inputs < outputs:  # the smaller mode first: its Gram matrix is cheaper and what it leaves is smaller
+    if outputs < inputs:  # the smaller mode first: its Gram matrix is cheaper and what it leaves is smaller
         core, in_factor, out_factor = _tucker2(weight.transpose(0, 1), in_rank, out_rank, sweeps, tolerance)
         return core.transpose(0, 1), out_factor, in_factor
-    energy = float(torch.linalg.vector_norm(weight, dtype=torch.float64)) ** 2
-    by_output = weight.flatten(1)
-    out_factor = leading_vectors(by_output, out_rank)
-    in_factor, core = _in_factor(by_output, out_factor, inputs, in_rank)
-    if out_rank == outputs or in_rank == inputs:
-        sweeps = 0  # one truncated mode: the singular vectors are the best
-    if sweeps:
-        by_input = unfolded(weight, 1)
+    by_input = unfolded(weight, 1)
+    in_factor = leading_vectors(by_input, in_rank)
+    reduced = _reduced(by_input, in_factor, outputs)
+    out_factor = leading_vectors(reduced, out_rank)
+    core = out_factor.T @ reduced
+    if sweeps and out_rank < outputs and in_rank < inputs:  # else the singular vectors are the best
+        by_output = weight.flatten(1)
+        energy = float(torch.linalg.vector_norm(weight, dtype=torch.float64)) ** 2
         error = _error(energy, core)
-    for _ in range(sweeps):
-        out_factor = leading_vectors(_reduced(by_input, in_factor, outputs), out_rank)
-        in_factor, core = _in_factor(by_output, out_factor, inputs, in_rank)
-        before, error = error, _error(energy, core)
-        if before - error < tolerance:
-            break
-    return core.reshape(in_rank, out_rank, pixels).transpose(0, 1), out_factor, in_factor
+        for _ in range(sweeps):
+            in_factor = _better(_reduced(by_output, out_factor, inputs), in_factor)
+            reduced = _reduced(by_input, in_factor, outputs)
+            out_factor = _better(reduced, out_factor)
+            core = out_factor.T @ reduced
+            before, error = error, _error(energy, core)
+            if before - error < tolerance:
+                break
+    return core.reshape(out_rank, in_rank, pixels), out_factor, in_factor
 
 
-def _in_factor(
-    by_output: torch.Tensor, out_factor: torch.Tensor, inputs: int, rank: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Best V for this U, and the core unfolded along the inputs."""
-    reduced = _reduced(by_output, out_factor, inputs)
-    in_factor = leading_vectors(reduced, rank)
-    return in_factor, in_factor.T @ reduced
+def _better(reduced: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """The best factor for the other one, or a step towards it where all eigenvectors would cost much more."""
+    rows, rank = factor.shape
+    if FEW * rank <= rows:
+        return improved_vectors(reduced, factor)
+    return leading_vectors(reduced, rank)
 
 
 def _reduced(matrix: torch.Tensor, factor: torch.Tensor, size: int) -> torch.Tensor:
