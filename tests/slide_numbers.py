@@ -28,7 +28,7 @@ from .lecture_numbers import LECTURE_NUMBERS
 from .slide_number import SlideNumber
 from .tensor_study_numbers import TENSOR_STUDY_NUMBERS
 
-__all__ = ["SLIDE_NUMBERS", "SlideNumber", "alexnet", "mobilenet_v1", "squeezenet"]
+__all__ = ["LECTURES", "SLIDE_NUMBERS", "SlideNumber", "alexnet", "mobilenet_v1", "squeezenet"]
 
 MILLION = 10**6
 
@@ -130,6 +130,9 @@ CENTROIDS = "Clustering using the L2 norm"
 QUANTIZING = "Quantizing MNIST"
 DICTIONARIES = "Sparse Dictionary Learning"
 
+CLUSTERS = (CENTROIDS, QUANTIZING, DICTIONARIES)
+DOUBLE_SPARSITY = (COUNTS, ATOMS, DATASETS, ACCURACY, ZEROS)
+
 FIVE_PIXELS = "a 5 x 5 output, so 7 x 7 input pixels without padding"
 PAPER_COUNT = "weights and the bias of the classifier, without batch normalization"
 OTHER_HEAD = "The two columns of the table belong to networks with different classifiers: "
@@ -192,7 +195,7 @@ def network_in_network(*, trained_kernels: bool = True) -> int:
     )
 
 
-SLIDE_NUMBERS: list[SlideNumber] = [
+COMPACT_NUMBERS: list[SlideNumber] = [
     SlideNumber(
         SEPARATION,
         "weights of the Sobel kernel as a column times a row",
@@ -624,6 +627,12 @@ SLIDE_NUMBERS: list[SlideNumber] = [
         "makes α what the slide says, a control: it shrinks the code by α.",
         "daubechies2004ista",
     ),
-    *LECTURE_NUMBERS,
-    *TENSOR_STUDY_NUMBERS,
 ]
+LECTURES: dict[str, list[SlideNumber]] = {
+    "Compact architectures": [n for n in COMPACT_NUMBERS if n.slide not in (*CLUSTERS, *DOUBLE_SPARSITY)],
+    "Clustering and dictionaries": [n for n in COMPACT_NUMBERS if n.slide in CLUSTERS],
+    "The double-sparsity network": [n for n in COMPACT_NUMBERS if n.slide in DOUBLE_SPARSITY],
+    "Low-rank decomposition": LECTURE_NUMBERS,
+    "CP and Tucker decompositions of VGG-16": TENSOR_STUDY_NUMBERS,
+}
+SLIDE_NUMBERS: list[SlideNumber] = [number for numbers in LECTURES.values() for number in numbers]

@@ -1,5 +1,6 @@
 """Every number of the slides on compact architectures is right, or an erratum that says what is right."""
 
+import inspect
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,8 @@ from factorkit.layers import ResNeXtBlock, ShiftAttentionConv2d
 from micronet_resources.profile import profile_model
 
 from . import slide_numbers
-from .slide_numbers import SLIDE_NUMBERS, SlideNumber
+from .slide_number_table import derivation, lecture_table, rounded, verdicts
+from .slide_numbers import LECTURES, SLIDE_NUMBERS, SlideNumber
 
 REFERENCES = (Path(__file__).parents[1] / "book" / "references.bib").read_text()
 
@@ -56,6 +58,40 @@ def test_every_record_is_told_apart_and_cites_a_paper_that_the_book_has():
     keys = set(re.findall(r"^@\w+\{([^,]+),", REFERENCES, flags=re.MULTILINE))
     assert {number.source for number in SLIDE_NUMBERS} - {""} <= keys
     assert {tuple(number.row()) for number in SLIDE_NUMBERS} == {tuple(SLIDE_NUMBERS[0].row())}
+
+
+# The page with all of them.
+
+
+def test_every_number_stands_in_the_table_of_one_lecture():
+    tables = {lecture: lecture_table(lecture) for lecture in LECTURES}
+    rows = [len(re.findall(r'<span class="verdict \w+">', table)) for table in tables.values()]
+    assert rows == [len(numbers) for numbers in LECTURES.values()]
+    assert sum(verdicts().values()) == len(SLIDE_NUMBERS) == sum(rows)
+    with pytest.raises(KeyError):
+        lecture_table("Pruning")
+
+
+@of("right", "truncated", "erratum", "open")
+def test_the_code_shown_for_a_number_is_python_that_names_what_it_fixes(number: SlideNumber):
+    shown = derivation(number)
+    assert shown.count("(") == shown.count(")") and "lambda" not in shown and rounded(number)
+    for name in set(inspect.getclosurevars(number.derive).nonlocals) | set(inspect.signature(number.derive).parameters):
+        assert f"{name} = " in shown
+
+
+def test_the_code_shown_gives_the_number():
+    numbers = [n for n in LECTURES["Compact architectures"] if n.derive is not None and "what" not in derivation(n)]
+    assert len(numbers) > 10
+    for number in numbers:
+        assert eval(derivation(number), vars(slide_numbers).copy()) == number.derive()
+
+
+@of("measured")
+def test_what_is_measured_has_no_code(number: SlideNumber):
+    assert rounded(number) == ""
+    with pytest.raises(ValueError, match="was measured, no code derives it"):
+        derivation(number)
 
 
 # What the issue of each erratum is, beyond "the number differs".
