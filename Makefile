@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint labs book grade bench clean
+.PHONY: help setup demo test lint labs book student grade bench clean
 
 help:  ## what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ labs: $(READY)  ## regenerate labs/ from solutions/
 
 book: $(READY)  ## build the site into _build/html
 	$(BIN)/autograder site
+
+student: $(READY)  ## write what students get into _build, as a folder and a zip
+	$(BIN)/autograder student
 
 grade: $(READY)  ## grade one lab: make grade LAB=lab01_convolutions
 	$(BIN)/autograder grade $(LAB)

@@ -136,6 +136,29 @@ def feedback(lab: Lab, grading: Grading = None, course: CourseFolder = None) -> 
 
 
 @app.command()
+def student(
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write it.", show_default="_build")
+    ] = None,
+    json_output: Json = False,
+    course: CourseFolder = None,
+) -> None:
+    """Write what students get, as a folder and a zip: labs, helper package, profiler; no answers, tests or grader.
+
+    Example: autograder student
+    """
+    from autograder.student_kit import write_student_kit
+
+    kit = write_student_kit(Course.find(course), output)
+    if json_output:
+        print_json({"folder": str(kit.folder), "archive": str(kit.archive), "files": list(kit.files)})
+        return
+    size = kit.archive.stat().st_size / 1e6
+    screen.print(f"{len(kit.files)} files in {kit.folder}", markup=False, soft_wrap=True)
+    screen.print(f"The same in {kit.archive} ({size:.1f} MB): hand out this file.", markup=False, soft_wrap=True)
+
+
+@app.command()
 def site(course: CourseFolder = None) -> None:
     """Build the website into _build/html.
 
