@@ -2,7 +2,7 @@
 // pages from a server; from a folder the tab shows the file, to be saved from there.
 document.addEventListener("DOMContentLoaded", () => {
   if (location.protocol === "file:") return;
-  for (const link of document.querySelectorAll("a.btn-download-source-button")) {
+  for (const link of document.querySelectorAll("a.btn-download-source-button, a.btn-download-notebook-button")) {
     link.setAttribute("download", "");
     link.removeAttribute("target");
   }

@@ -28,7 +28,7 @@ class LowRankSparse(Decomposition):
 
     Attributes
     ----------
-    first : Tensor, shape (R, I, *kernel_size)
+    first : Tensor, shape (R, I, k_1, ..., k_n)
         V.
     last : Tensor, shape (O, R + S, 1, ...)
         U and the S columns of A that are not zero.
@@ -119,7 +119,7 @@ def low_rank_sparse(
     ----------
     layer : nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d
         Without groups. With batch normalization between it and the ReLU, fold that first.
-    inputs : Tensor, shape (N, I, *input_size), or (..., I) for a linear layer
+    inputs : Tensor, shape (N, I, d_1, ..., d_n), or (..., I) for a linear layer
         What the layer reads in the network, for examples of the training set.
     sparse, low_rank : float, optional
         :math:`\lambda_1` and :math:`\lambda_2`, positive: larger ones leave fewer columns and a lower rank.

@@ -27,9 +27,9 @@ class ResponseLowRank(Decomposition):
 
     Parameters
     ----------
-    weight : Tensor, shape (O, I, *kernel_size)
+    weight : Tensor, shape (O, I, k_1, ..., k_n)
         The weight that was decomposed; it is not kept.
-    first : Tensor, shape (r, I, *kernel_size)
+    first : Tensor, shape (r, I, k_1, ..., k_n)
     last : Tensor, shape (O, r, 1, ...)
     bias : Tensor, shape (O,)
         Of the last step. It replaces the bias of the layer, and gives one to a layer without.
@@ -90,7 +90,7 @@ def zhang(
     ----------
     layer : nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d
         Without groups. With batch normalization between it and the ReLU, fold that first.
-    inputs : Tensor, shape (N, I, *input_size), or (..., I) for a linear layer
+    inputs : Tensor, shape (N, I, d_1, ..., d_n), or (..., I) for a linear layer
         What the layer reads in the network, for examples of the training set.
     rank : int
         From 1 to O.

@@ -24,7 +24,7 @@ def response_energies(
     ----------
     layer : nn.Linear, nn.Conv1d, nn.Conv2d or nn.Conv3d
         Without groups.
-    inputs : Tensor, shape (N, I, *input_size), or (..., I) for a linear layer
+    inputs : Tensor, shape (N, I, d_1, ..., d_n), or (..., I) for a linear layer
     samples : int, optional
         Pixels whose responses are used, drawn from all.
     generator : torch.Generator, optional

@@ -67,9 +67,9 @@ class ChannelSVD(Decomposition):
 
     Parameters
     ----------
-    weight : Tensor, shape (O, I / groups, *kernel_size)
+    weight : Tensor, shape (O, I / groups, k_1, ..., k_n)
         The weight that was decomposed; it is not kept.
-    spatial : Tensor, shape (groups * r, I / groups, *kernel_size)
+    spatial : Tensor, shape (groups * r, I / groups, k_1, ..., k_n)
     pointwise : Tensor, shape (O, r, 1, ...)
     groups : int, optional
     """
