@@ -14,9 +14,12 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from factorkit.frozen import FrozenConv2d, freeze_convolutions
 from factorkit.latency import GIVEN, ORIGINAL, OptimizedModel, Timing, count_macs, measure_latency
 
-__all__ = ["fold_batch_norm", "merge_depthwise", "optimize_for_inference", "to_channels_last"]
+__all__ = ["fold_batch_norm", "inference_forms", "merge_depthwise", "optimize_for_inference", "to_channels_last"]
+
+FROZEN = ", frozen"
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
@@ -185,12 +188,12 @@ def _merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 def optimize_for_inference(
     model: nn.Module, example: torch.Tensor, *, original: nn.Module | None = None, rounds: int = 15
 ) -> OptimizedModel:
-    """Find the fastest form of a network by measuring: folded, merged, channels last.
+    """Find the fastest form of a network by measuring: folded, merged, channels last, frozen.
 
     Which form is fastest depends on the network, the batch and the processor, so all are timed in turn on the example:
-    as given, with :func:`fold_batch_norm`, with :func:`merge_depthwise` too, and each of these with
-    :func:`to_channels_last`. Forms that would change nothing are left out, and so is folding where the forward cannot
-    be followed.
+    as given, with :func:`fold_batch_norm`, with :func:`merge_depthwise` too, each of these with
+    :func:`to_channels_last`, and the last two with :func:`~factorkit.frozen.freeze_convolutions`. Forms that would
+    change nothing are left out, and so is folding where the forward cannot be followed.
 
     Parameters
     ----------
@@ -219,16 +222,18 @@ def optimize_for_inference(
     --------
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
     >>> found = optimize_for_inference(network, torch.zeros(4, 3, 16, 16), rounds=3)
-    >>> [timing.form for timing in found.timings]
+    >>> [timing.form for timing in found.timings][:4]
     ['as given', 'channels last', 'folded', 'folded, channels last']
     """
     networks = {GIVEN: model} if original is None else {ORIGINAL: original, GIVEN: model}
-    forms = {(name, form): made for name, network in networks.items() for form, made in _forms(network).items()}
-    times = measure_latency(forms, example, rounds=rounds)
-    timings = {
-        key: Timing(*key, milliseconds=1000 * seconds, macs=count_macs(forms[key], example))
-        for key, seconds in times.items()
+    forms = {
+        (name, form): made for name, network in networks.items() for form, made in inference_forms(network).items()
     }
+    macs = {  # no counter follows frozen convolutions
+        (name, form): count_macs(forms[name, form.removesuffix(FROZEN)], example) for name, form in forms
+    }
+    times = measure_latency(forms, example, rounds=rounds)
+    timings = {key: Timing(*key, milliseconds=1000 * seconds, macs=macs[key]) for key, seconds in times.items()}
     fastest = {
         name: min((key for key in timings if key[0] == name), key=lambda key: timings[key].milliseconds)
         for name in networks
@@ -242,8 +247,24 @@ def optimize_for_inference(
     )
 
 
-def _forms(model: nn.Module) -> dict[str, nn.Module]:
-    """Copies of a network that compute the same, in evaluation mode and without gradients."""
+def inference_forms(model: nn.Module) -> dict[str, nn.Module]:
+    """The copies of a network that :func:`optimize_for_inference` chooses from, by what was done to them.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is.
+
+    Returns
+    -------
+    dict of str to nn.Module
+        In evaluation mode and without gradients. All compute the same up to rounding.
+
+    Examples
+    --------
+    >>> list(inference_forms(nn.Linear(2, 2)))
+    ['as given', 'channels last']
+    """
     made = {"as given": copy.deepcopy(model).eval()}
     try:
         folded = fold_batch_norm(model)
@@ -259,6 +280,10 @@ def _forms(model: nn.Module) -> dict[str, nn.Module]:
     for form, network in made.items():
         forms[form] = network.requires_grad_(False)
         forms["channels last" if form == "as given" else f"{form}, channels last"] = to_channels_last(network)
+    for form, network in list(forms.items())[-2:]:
+        frozen = freeze_convolutions(network)
+        if _count(frozen, FrozenConv2d):
+            forms[form + FROZEN] = frozen
     return forms
 
 

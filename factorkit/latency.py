@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import statistics
 import time
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from factorkit.arguments import positive_integers
 
-__all__ = ["OptimizedModel", "Timing", "count_macs", "measure_latency"]
+__all__ = ["OptimizedModel", "Timing", "count_macs", "keep_freed_memory", "measure_latency"]
 
 GIVEN, ORIGINAL = "given", "original"
 LEAST_SECONDS = 0.002
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, in malloc.h
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class OptimizedModel:
         frame["fewer operations"] = [self.reference.macs / timing.macs for timing in self.timings]
         return frame
 
-    def _summary(self) -> str:
+    @property
+    def summary(self) -> str:
+        """What is fastest, and how that compares with the reference, in one line."""
         reached = 100 * self.speedup / self.operations_ratio
         what = "the original" if self.reference.network == ORIGINAL else "the network"
         return (
@@ -107,10 +111,10 @@ class OptimizedModel:
 
     def __repr__(self) -> str:
         table = self.to_frame().to_string(index=False, float_format="{:.2f}".format)
-        return f"OptimizedModel: {self._summary()}\n{table}"
+        return f"OptimizedModel: {self.summary}\n{table}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._summary()}</p>" + self.to_frame().to_html(index=False, float_format="{:.2f}".format)
+        return f"<p>{self.summary}</p>" + self.to_frame().to_html(index=False, float_format="{:.2f}".format)
 
 
 def count_macs(model: nn.Module, example: torch.Tensor) -> int:
@@ -170,3 +174,25 @@ def _now(example: torch.Tensor) -> float:
     if example.is_cuda:
         torch.cuda.synchronize(example.device)
     return time.perf_counter()
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory of tensors on the CPU that are no longer needed, for those to come.
+
+    The C library of Linux (glibc) gives blocks of more than 32 MiB back to the system at once and asks for new ones,
+    which the system fills with zeros page by page. A low-rank layer that writes 160 MB of maps spends most of its time
+    on that. Then the process does not shrink before it ends.
+
+    Returns
+    -------
+    bool
+        Whether the C library was told; another one than glibc is left as it is.
+
+    Examples
+    --------
+    At the start of a program that serves or measures large batches::
+
+        keep_freed_memory()
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    return tell is not None and all([tell(M_MMAP_MAX, 0), tell(M_TRIM_THRESHOLD, 2**31 - 1)])

@@ -32,6 +32,8 @@ __all__ = ["Evaluation", "Schedule", "evaluate", "fit", "seed_everything"]
 
 # A mirrored digit is another digit, or none; a mirrored object is the same object.
 MIRRORABLE = frozenset({"patterns", "cifar10", "cifar100"})
+# Takes the scores N x num_classes, the labels and the normalized images of a batch.
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Schedule(Protocol):
@@ -191,6 +193,7 @@ def fit(
     channels_last: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     schedules: Sequence[Schedule] = (),
+    loss: Loss | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train a network with a one-cycle learning rate.
@@ -223,6 +226,10 @@ def fit(
         undisturbed run; when all epochs are done, it only loads the weights.
     schedules : sequence of Schedule, optional
         Each is started with the model and the number of batches of all epochs, and stepped after every batch.
+    loss : callable, optional
+        Called as ``loss(scores, labels, images)`` for each batch of training, such as
+        :class:`factorkit.distillation.Distillation`. Default: cross-entropy with ``label_smoothing``, which only the
+        default uses. A checkpoint knows it by its ``__qualname__`` or its repr.
     progress : bool, optional
         Show a progress bar.
 
@@ -261,6 +268,8 @@ def fit(
         "augment": augment,
         "seed": seed,
     }
+    settings["loss"] = None if loss is None else getattr(loss, "__qualname__", repr(loss))
+    loss = _smoothed_cross_entropy(label_smoothing) if loss is None else loss
     history: list[dict[str, float]] = []
     parts = {"model": model, "optimizer": updates, "schedule": schedule}
     devices = [device] if device.type == "cuda" else []
@@ -292,7 +301,7 @@ def fit(
                     bar,
                     batch_size=batch_size,
                     augment=augment,
-                    label_smoothing=label_smoothing,
+                    loss_of=loss,
                     device=device,
                     channels_last=channels_last,
                 )
@@ -305,6 +314,10 @@ def fit(
     return frame.astype({"epoch": int})
 
 
+def _smoothed_cross_entropy(label_smoothing: float) -> Loss:
+    return lambda scores, labels, images: F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+
+
 def _train_epoch(
     model: nn.Module,
     data: ImageData,
@@ -315,7 +328,7 @@ def _train_epoch(
     *,
     batch_size: int,
     augment: bool,
-    label_smoothing: float,
+    loss_of: Loss,
     device: torch.device,
     channels_last: bool,
 ) -> dict[str, float]:
@@ -325,10 +338,11 @@ def _train_epoch(
             flip = torch.rand(len(images), generator=generator) < 0.5
             images = torch.where(flip[:, None, None, None], images.flip(-1), images)
         labels = labels.to(device)
-        scores = model(_inputs(data, images, device, channels_last))
+        images = _inputs(data, images, device, channels_last)
+        scores = model(images)
         if not total:
             _check_scores(scores, len(labels), data.num_classes)
-        loss = F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+        loss = loss_of(scores, labels, images)
         if not bool(torch.isfinite(loss)):
             raise ValueError(
                 f"the loss became {loss.item()} after {bar.n} batches: training diverged. Use a lower lr "

@@ -3,5 +3,13 @@
 from factorkit.compress.network import compress
 from factorkit.compress.pipeline import TunedCompression, compress_and_tune
 from factorkit.compress.report import CompressionReport, LayerCompression
+from factorkit.compress.scratch import build_low_rank
 
-__all__ = ["CompressionReport", "LayerCompression", "TunedCompression", "compress", "compress_and_tune"]
+__all__ = [
+    "CompressionReport",
+    "LayerCompression",
+    "TunedCompression",
+    "build_low_rank",
+    "compress",
+    "compress_and_tune",
+]

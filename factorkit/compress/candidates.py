@@ -71,6 +71,10 @@ class Candidate:
         outline = self.method.outline(self.shape, ranks, self.groups)
         return outline.params, sum(outline.macs(after, input_size=before) for before, after in self.calls)
 
+    def stand_in(self, ranks: Sequence[int]) -> nn.Sequential:
+        """Layers of the sizes at these ranks with weights of zero: as fast as those of a decomposition."""
+        return self.method.outline(self.shape, ranks, self.groups, self.layer.weight.device).to_layers(self.layer)
+
     def grows(self, ranks: Sequence[int]) -> str:
         """Why nothing is saved at these ranks, or empty."""
         params, macs = self.cost(ranks)
@@ -118,13 +122,20 @@ class Candidate:
             If the method refuses the weight or the rank.
         """
         if rank not in self.done:
-            with self._named():
-                self.done[rank] = self.method.decompose(self.layer.weight, rank, self.groups)
+            with self.named():
+                self.done[rank] = self._decomposed(rank)
         return self.done[rank]
+
+    def _decomposed(self, rank: Rank) -> Decomposition:
+        return self.method.decompose(self.layer.weight, rank, self.groups)
 
     def rank_of(self, ranks: Sequence[int]) -> Rank:
         """The ranks as the method takes them."""
         return ranks[0] if len(ranks) == 1 else tuple(ranks)
+
+    def ranks_of(self, made: Decomposition) -> tuple[int, ...]:
+        """The ranks of a decomposition, one for each unfolding."""
+        return made.rank if isinstance(made.rank, tuple) else (made.rank,)
 
     def _interpolated(self, error: float) -> int:
         below, above, lost = 1, 1, 1.0
@@ -137,7 +148,7 @@ class Candidate:
         return math.ceil(below * 2 ** min(share, 1.0))
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def named(self) -> Iterator[None]:
         """Errors name the layer."""
         try:
             yield
@@ -147,7 +158,7 @@ class Candidate:
     @cached_property
     def _matrices(self) -> list[list[torch.Tensor]]:
         """For each unfolding, its matrix in each group."""
-        with self._named():
+        with self.named():
             parts = checked_weight(self.layer.weight, (2, 4), groups=self.groups).chunk(self.groups)
         return [list(same) for same in zip(*map(self.method.unfoldings, parts), strict=True)]
 

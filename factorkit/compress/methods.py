@@ -16,7 +16,7 @@ from factorkit.decompositions.svd import channel_svd, linear_svd
 from factorkit.decompositions.tensor_train import tensor_train
 from factorkit.decompositions.tucker import tucker2
 
-__all__ = ["METHODS", "Method", "Outline", "method_for"]
+__all__ = ["METHODS", "RESPONSE_METHODS", "Method", "Outline", "method_for"]
 
 Rank = int | tuple[int, ...]
 Shape = tuple[int, ...]
@@ -48,14 +48,15 @@ class Method:
     grouped: bool = True
     curved: bool = False
 
-    def outline(self, shape: Shape, ranks: Sequence[int], groups: int) -> Outline:
-        """Parameters and multiply-accumulates at these ranks."""
-        return Outline(torch.empty(shape, device="meta"), tuple(self.chain(tuple(shape), tuple(ranks), groups)))
+    def outline(self, shape: Shape, ranks: Sequence[int], groups: int, device: torch.device | str = "meta") -> Outline:
+        """Parameters and multiply-accumulates at these ranks; on another device than meta also layers."""
+        chain = tuple(self.chain(tuple(shape), tuple(ranks), groups))
+        return Outline(torch.empty(shape, device="meta"), chain, groups, device)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Outline(Decomposition):
-    """The sizes of a decomposition that has not been made.
+    """The sizes of a decomposition that has not been made. Its layers have weights of zero, as fast as any others.
 
     Examples
     --------
@@ -64,12 +65,18 @@ class Outline(Decomposition):
     """
 
     chain: tuple[Shape, ...]
+    groups: int = 1
+    device: torch.device | str = "meta"
 
     def __post_init__(self, weight: torch.Tensor) -> None:
         object.__setattr__(self, "shape", tuple(weight.shape))
 
     def steps(self) -> tuple[Step, ...]:
-        return tuple(Step(str(place), torch.empty(shape, device="meta")) for place, shape in enumerate(self.chain))
+        read = [self.shape[1] * self.groups, *(shape[0] for shape in self.chain)]  # maps before each step
+        return tuple(
+            Step(str(place), torch.zeros(shape, device=self.device), maps // shape[1])
+            for place, (shape, maps) in enumerate(zip(self.chain, read, strict=False))
+        )
 
     def reconstruct(self) -> torch.Tensor:
         raise NotImplementedError("an outline has sizes and no numbers")
@@ -148,6 +155,7 @@ def _by_channels(weight: torch.Tensor) -> list[torch.Tensor]:
     return [weight.flatten(1), weight.transpose(0, 1).flatten(1)]
 
 
+RESPONSE_METHODS = ("response", "low_rank_sparse")  # of a layer and its data: factorkit.compress.responses
 METHODS = {
     "svd": Method(_svd, _svd_chain, lambda weight: [weight.flatten(1)]),
     "tai": Method(

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import nn
 
+from factorkit.compress.methods import RESPONSE_METHODS
 from factorkit.compress.network import compress
 from factorkit.compress.report import CompressionReport
+from factorkit.distillation import Distillation
 from factorkit.training import Evaluation, evaluate, fit
 
 if TYPE_CHECKING:
     from factorkit.data import ImageData
 
 __all__ = ["TunedCompression", "compress_and_tune"]
+
+RESPONSE_IMAGES = 200
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +61,7 @@ def compress_and_tune(
     lr: float = 0.003,
     skip: Sequence[str] = (),
     layerwise: bool = False,
+    distill: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     **training: Any,
 ) -> TunedCompression:
@@ -74,7 +79,7 @@ def compress_and_tune(
     data : ImageData
         As returned by :func:`factorkit.data.load`.
     method, ranks, skip
-        As in :func:`compress`.
+        As in :func:`compress`; methods that fit responses see the first 200 training images.
     epochs : int
         Of fine-tuning; after each layer, if ``layerwise``.
     lr : float, optional
@@ -82,6 +87,9 @@ def compress_and_tune(
     layerwise : bool, optional
         Decompose the layers one after the other, in the order of the network, and fine-tune after each. The ranks are
         those that all layers get at once.
+    distill : bool, optional
+        Fine-tune with the network as it was for a teacher: :class:`factorkit.distillation.Distillation` with its
+        defaults. For others, give it yourself, as in ``loss=Distillation(model, temperature=2)``.
     checkpoint : path, optional
         Called again with the same trained network after an interruption, the pipeline goes on from the last epoch. With
         ``layerwise``, each stage has a file of its own, with its number appended.
@@ -95,22 +103,29 @@ def compress_and_tune(
     Raises
     ------
     ValueError
-        As :func:`compress` and :func:`factorkit.training.fit`, or if every layer is refused.
+        As :func:`compress` and :func:`factorkit.training.fit`, if every layer is refused, or both ``distill`` and a
+        ``loss`` are given.
     """
+    if distill:
+        if training.get("loss") is not None:
+            raise ValueError("distill=True and a loss: give one of them, such as loss=Distillation(model, weight=0.5).")
+        training["loss"] = Distillation(model)
     runs = {name: training[name] for name in ("device", "channels_last") if name in training}
     before = evaluate(model, data, **runs)
-    input_shape = tuple(data.train_images.shape[1:])
+    given = {"input_shape": tuple(data.train_images.shape[1:])}
+    if method in RESPONSE_METHODS:
+        given["inputs"] = data.normalize(data.train_images[:RESPONSE_IMAGES])
     at_once = copy.deepcopy(model)
-    report = compress(at_once, method, ranks, skip=skip, input_shape=input_shape)
+    report = compress(at_once, method, ranks, skip=skip, **given)
     if not report.decomposed:
         reasons = "; ".join(f"{layer.name!r} {layer.refused}" for layer in report.refused)
         raise ValueError(f"every layer was refused ({reasons}): give smaller ranks, or a network that is trained.")
     compressed = evaluate(at_once, data, **runs)
-    chosen = {layer.name: layer.rank for layer in report.decomposed}
+    chosen = report.ranks_by_layer
     stages = [{name: rank} for name, rank in chosen.items()] if layerwise else [chosen]
     rows, history = {}, []
-    for stage, given in enumerate(stages, start=1):
-        done = compress(model, method, given, input_shape=input_shape)
+    for stage, of_stage in enumerate(stages, start=1):
+        done = compress(model, method, of_stage, **given)
         rows |= {layer.name: layer for layer in done.layers}
         saved = None if checkpoint is None else f"{os.fspath(checkpoint)}.{stage}" if layerwise else checkpoint
         history.append(fit(model, data, epochs=epochs, lr=lr, checkpoint=saved, **training).assign(stage=stage))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from factorkit.compress.candidates import Candidate
 
-__all__ = ["Choice", "Policy", "choose", "parse_policy"]
+__all__ = ["LEAST_ERROR", "RANK_ONE", "Choice", "Policy", "at_error", "choose", "parse_policy"]
 
 Rank = int | tuple[int, ...]
 LEAST_ERROR = 1e-3
@@ -33,12 +33,12 @@ class Choice:
 
 
 def parse_policy(ranks: str) -> Policy:
-    """Read ``"vbmf"``, ``"energy:0.9"`` or ``"macs:0.5"``.
+    """Read ``"vbmf"``, ``"energy:0.9"``, ``"macs:0.5"`` or ``"latency:2x"``.
 
     Raises
     ------
     ValueError
-        If it is none of these, or the number is not above 0 and below 1.
+        If it is none of these, or the number is not above 0 and below 1, or above 1 and finite for a speed-up.
 
     Examples
     --------
@@ -48,20 +48,22 @@ def parse_policy(ranks: str) -> Policy:
     if ranks == "vbmf":
         return Policy("vbmf")
     name, _, number = str(ranks).partition(":")
+    least, most = (1, math.inf) if name == "latency" else (0, 1)
     try:
-        fraction = float(number)
+        value = float(number.removesuffix("x") if name == "latency" else number)
     except ValueError:
-        fraction = math.nan
-    if name not in ("energy", "macs") or not 0 < fraction < 1:
+        value = math.nan
+    if name not in ("energy", "macs", "latency") or not least < value < most:
         raise ValueError(
             f"ranks={ranks!r}: choose 'vbmf', the energy that each layer keeps as in 'energy:0.9', the part of the "
-            "network's multiply-accumulates that is left as in 'macs:0.5', or give a mapping from layers to ranks."
+            "network's multiply-accumulates that is left as in 'macs:0.5', how many times as fast it is to run as in "
+            "'latency:2x', or give a mapping from layers to ranks."
         )
-    return Policy(name, fraction)
+    return Policy(name, value)
 
 
 def choose(candidates: Mapping[str, Candidate], ranks: str | Mapping[str, Rank], total_macs: int) -> dict[str, Choice]:
-    """The rank of each layer, by a policy or as given.
+    """The rank of each layer, by a policy that measures no time or as given.
 
     Parameters
     ----------
@@ -91,6 +93,11 @@ def choose(candidates: Mapping[str, Candidate], ranks: str | Mapping[str, Rank],
         error = math.sqrt(1 - policy.number)
     else:
         error = _error_for(list(candidates.values()), total_macs, policy.number)
+    return at_error(candidates, error)
+
+
+def at_error(candidates: Mapping[str, Candidate], error: float) -> dict[str, Choice]:
+    """The rank of each layer with one relative error for all."""
     return {name: _checked(layer, lambda layer: (layer.ranks_at(error), "")) for name, layer in candidates.items()}
 
 
@@ -104,9 +111,8 @@ def _checked(layer: Candidate, ranks_of: Callable[[Candidate], tuple[tuple[int, 
 def _given(layer: Candidate, rank: Rank) -> Choice:
     if layer.unfit:
         return Choice(None, layer.unfit)
-    found = layer.decompose(tuple(rank) if isinstance(rank, list) else rank)
-    ranks = found.rank if isinstance(found.rank, tuple) else (found.rank,)
-    return Choice(found.rank, layer.grows(ranks))
+    ranks = layer.ranks_of(layer.decompose(tuple(rank) if isinstance(rank, list) else rank))
+    return Choice(layer.rank_of(ranks), layer.grows(ranks))
 
 
 def _error_for(layers: list[Candidate], total: int, fraction: float) -> float:

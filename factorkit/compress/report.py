@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -38,7 +39,8 @@ class LayerCompression:
     rank : int or tuple of int or None
         Of the decomposition, or the one at which it was refused; None if there is no rank at all.
     relative_error : float
-        Frobenius norm of the change, divided by that of the weight; 0 where the layer was refused.
+        Frobenius norm of the change, divided by that of the weight; 0 where the layer was refused, NaN where the
+        weights are fresh.
     params_before, params_after : int
         Weights without the bias. Equal where the layer was refused.
     macs_before, macs_after : int
@@ -74,6 +76,8 @@ class CompressionReport:
         All parameters of the network: biases, normalization and layers that were skipped too.
     macs_before, macs_after : int
         Multiply-accumulates of the network for an example, in convolutions and products of matrices.
+    measured : str
+        The latency that was measured to choose the ranks, or empty.
 
     Examples
     --------
@@ -92,6 +96,7 @@ class CompressionReport:
     params_after: int
     macs_before: int
     macs_after: int
+    measured: str = ""
 
     @property
     def decomposed(self) -> tuple[LayerCompression, ...]:
@@ -102,6 +107,11 @@ class CompressionReport:
     def refused(self) -> tuple[LayerCompression, ...]:
         """The layers that stayed as they were, each with the reason."""
         return tuple(layer for layer in self.layers if layer.refused)
+
+    @property
+    def ranks_by_layer(self) -> dict[str, Rank]:
+        """The ranks of the layers that were replaced, as :func:`~factorkit.compress.compress` takes them."""
+        return {layer.name: layer.rank for layer in self.decomposed}
 
     @property
     def params_ratio(self) -> float:
@@ -121,10 +131,13 @@ class CompressionReport:
         return frame.rename(columns=TITLES)
 
     def to_json(self) -> str:
-        """The whole report as JSON, ratios included."""
-        return json.dumps(asdict(self) | {"params_ratio": self.params_ratio, "macs_ratio": self.macs_ratio}, indent=2)
+        """The whole report as JSON, ratios included; an error that there is not is null."""
+        whole = asdict(self) | {"params_ratio": self.params_ratio, "macs_ratio": self.macs_ratio}
+        for layer in whole["layers"]:
+            layer["relative_error"] = None if math.isnan(layer["relative_error"]) else layer["relative_error"]
+        return json.dumps(whole, indent=2)
 
-    def _summary(self) -> tuple[str, str]:
+    def _summary(self) -> tuple[str, ...]:
         count = len(self.layers)
         params = f"{self.params_after:,} parameters instead of {self.params_before:,}"
         macs = f"{self.macs_after:,} MACs instead of {self.macs_before:,}"
@@ -132,6 +145,7 @@ class CompressionReport:
             f"{self.method}, ranks {self.ranks}, {len(self.decomposed)} of {count} layer{'s' * (count != 1)} "
             "decomposed",
             f"{params} ({self.params_ratio:.3g} times fewer), {macs} ({self.macs_ratio:.3g} times fewer)",
+            *([f"measured: {self.measured}"] if self.measured else []),
         )
 
     def _table(self) -> pd.DataFrame:
@@ -141,7 +155,8 @@ class CompressionReport:
 
     def __repr__(self) -> str:
         table = self._table().to_string(index=False, float_format="{:.3g}".format)
-        return "\n".join([f"CompressionReport: {self._summary()[0]}", self._summary()[1], table])
+        first, *others = self._summary()
+        return "\n".join([f"CompressionReport: {first}", *others, table])
 
     def _repr_html_(self) -> str:
         table = self._table().to_html(index=False, float_format="{:.3g}".format)

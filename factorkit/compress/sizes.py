@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from factorkit.exchange import WeightLayer, weight_layers
 
-__all__ = ["Survey", "compressible_layers", "survey"]
+__all__ = ["Sizes", "Survey", "compressible_layers", "evaluation", "survey"]
 
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -87,7 +87,7 @@ def survey(model: nn.Module, layers: dict[str, WeightLayer], input_shape: Sequen
     hooks = [layer.register_forward_hook(recorder(name)) for name, layer in layers.items()]
     try:
         example = torch.zeros(1, *input_shape, dtype=first.dtype, device=first.device)
-        with _evaluation(model), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        with evaluation(model), torch.inference_mode(), FlopCounterMode(display=False) as counter:
             model(example)
     except Exception as error:
         raise ValueError(
@@ -101,7 +101,7 @@ def survey(model: nn.Module, layers: dict[str, WeightLayer], input_shape: Sequen
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
+def evaluation(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while; then every module has its own mode again."""
     before = {module: module.training for module in model.modules()}
     model.eval()

@@ -20,7 +20,7 @@ SKELETON = ("What you will be able to do", "The question", "Take-away", "Questio
 # What MyST's other tools understand too, so that the sources are not tied to one builder.
 DIRECTIVES = {
     *("code-cell", "exercise", "solution", "solution-start", "solution-end", "bibliography", "glossary"),
-    *("grid", "grid-item-card", "note", "tip", "warning", "nb-exec-table", "include"),
+    *("grid", "grid-item-card", "note", "tip", "warning", "nb-exec-table", "include", "eval-rst"),
 }
 ROLES = {"eq", "numref", "cite:p", "cite:t"}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from factorkit.decompositions.cp import cp
-from factorkit.inference import merge_depthwise, optimize_for_inference
+from factorkit.inference import inference_forms, merge_depthwise, optimize_for_inference
 
 
 def depthwise(kernel, *, bias=False, **settings):
@@ -64,13 +68,14 @@ def test_the_fastest_form_computes_the_same_and_is_shown_beside_its_operations()
     small[1].running_var.uniform_(0.5, 2)
     images = torch.randn(4, 3, 16, 16)
     found = optimize_for_inference(small, images, original=original, rounds=3)
-    forms = ["as given", "folded", "folded, merged"]
+    forms = ["as given", "folded", "folded, merged", "folded, merged, frozen"]
     assert sorted(t.form for t in found.timings if t.network == "given") == sorted(
-        [*forms, "channels last", "folded, channels last", "folded, merged, channels last"]
+        [*forms, *(f"{form}, channels last" for form in ("folded", "folded, merged")), "channels last"]
+        + ["folded, merged, channels last, frozen"]
     )
     given = [timing for timing in found.timings if timing.network == "given"]
     dense = [timing for timing in found.timings if timing.network == "original"]
-    assert (len(dense), found.reference) == (4, min(dense, key=lambda timing: timing.milliseconds))
+    assert (len(dense), found.reference) == (6, min(dense, key=lambda timing: timing.milliseconds))
     assert found.chosen == min(given, key=lambda timing: timing.milliseconds)
     assert {t.macs for t in dense} == {4 * 256 * (9 * 3 * 32 + 9 * 32 * 32)}
     pixels = 4 * 256
@@ -87,6 +92,18 @@ def test_the_fastest_form_computes_the_same_and_is_shown_beside_its_operations()
     assert all(parameter.requires_grad for parameter in small.parameters())
 
 
+def test_all_forms_compute_the_same():
+    torch.manual_seed(0)
+    dense = nn.Conv2d(16, 24, 3, padding=1)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), cp(dense.weight, 6).to_layers(dense))
+    images = torch.randn(3, 3, 12, 12)
+    expected = model.eval()(images)
+    forms = inference_forms(model)
+    assert len(forms) == 8
+    for form, made in forms.items():
+        torch.testing.assert_close(made(images), expected, atol=1e-5, rtol=1e-4, msg=form)
+
+
 def test_a_network_that_cannot_be_followed_still_gets_its_format():
     class Deciding(nn.Module):
         def __init__(self):
@@ -97,6 +114,30 @@ def test_a_network_that_cannot_be_followed_still_gets_its_format():
             return self.conv(x) if x.sum() < 1 else x
 
     found = optimize_for_inference(Deciding(), torch.zeros(2, 3, 8, 8), rounds=1)
-    assert {timing.form for timing in found.timings} == {"as given", "channels last"}
+    plain = {"as given", "channels last"}
+    assert {timing.form for timing in found.timings} == {*plain, *(f"{form}, frozen" for form in plain)}
     assert found.reference.form == "as given"
     assert found.operations_ratio == 1
+
+
+FAULTS = """
+import resource, torch
+from factorkit.latency import keep_freed_memory
+told = keep_freed_memory()
+def fill(times):  # 48 MB, which glibc would map and give back each time: 11,700 pages
+    for _ in range(times):
+        torch.ones(12_000_000)
+fill(3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill(9)
+print(told, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its own rules")
+def test_kept_memory_is_not_asked_for_again():
+    told, faults = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert told == "True"
+    assert int(faults) < 9 * 11_700 / 3  # new pages for two or three of nine at most
