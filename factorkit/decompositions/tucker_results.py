@@ -59,7 +59,7 @@ class Tucker2(Decomposition):
         """The weight that core and factors stand for."""
         core = blocks(self.core, self.groups).flatten(3)
         parts = [
-            mode_product(mode_product(part, inputs, 1), outputs, 0)
+            outputs @ torch.matmul(inputs, part).flatten(1)
             for part, outputs, inputs in zip(
                 core, blocks(self.out_factor, self.groups), blocks(self.in_factor, self.groups), strict=True
             )
