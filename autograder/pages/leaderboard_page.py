@@ -16,8 +16,10 @@ from autograder.errors import UsageError
 from autograder.leaderboard import Entry, Leaderboard
 from autograder.pages.html_page import html_page
 from autograder.pages.leaderboard_plot import plot_leaderboard
+from factorkit.interactive import Part
+from micronet_resources.rules import rule_set
 
-__all__ = ["leaderboard_html", "read_pseudonyms", "write_page"]
+__all__ = ["interactive_html", "leaderboard_html", "read_pseudonyms", "write_page"]
 
 STYLE = """
 .leaderboard table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
@@ -87,6 +89,27 @@ def leaderboard_html(board: Leaderboard, *, level: int = 2) -> str:
     )
 
 
+def interactive_html(boards: Sequence[Leaderboard], fallback: str) -> str:
+    """The leaderboards as an interactive part of the website: sorted, filtered and drawn by a script.
+
+    Parameters
+    ----------
+    boards : sequence of Leaderboard
+    fallback : str
+        HTML that is shown where no script runs.
+    """
+    groups = []
+    for board in boards:
+        rows = board.to_dict()["entries"]
+        for rules, task in dict.fromkeys((entry.rules, entry.task) for entry in board.entries):
+            same = [row for row in rows if (row["rules"], row["task"]) == (rules, task)]
+            needed = rule_set(rules).task(task).threshold_percent
+            groups.append({"lab": board.lab, "rules": rules, "task": task, "threshold": needed, "entries": same})
+    if not groups:
+        return fallback
+    return Part("leaderboard", "Leaderboard", {"groups": groups}, fallback, root="../").to_html()
+
+
 def write_page(
     course: Course,
     boards: Sequence[Leaderboard],
@@ -113,7 +136,9 @@ def write_page(
     path = course.grading / "leaderboard.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html_page("Leaderboard", f"<h1>Leaderboard</h1>\n<main>{body}</main>", STYLE), encoding="utf-8")
-    return path, publish_leaderboard(course, f"<style>{STYLE}</style>\n{body}") if publish else None
+    if not publish:
+        return path, None
+    return path, publish_leaderboard(course, interactive_html(boards, f"<style>{STYLE}</style>\n{body}"))
 
 
 def read_pseudonyms(path: Path) -> dict[str, str]:

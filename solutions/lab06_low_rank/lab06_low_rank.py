@@ -366,6 +366,7 @@ assert_number(got[0], expected, "the first singular value after a single step fr
 # which user does not fit in? (All signs of a component may be turned.)
 
 # %%
+ratings = movie_ratings()
 found = svd_by_power(ratings, rank=2)
 print("singular values:", [round(number, 2) for number in found.singular_values.tolist()])
 names = ["component 1", "component 2"]
@@ -458,7 +459,7 @@ for m, n, rank, dtype in [
 ### END HIDDEN TESTS
 
 # %%
-thin, flat = factors(ratings, 2)
+thin, flat = factors(movie_ratings(), 2)
 pd.DataFrame((thin @ flat).numpy()).round(2)
 
 # %% [markdown]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import nbformat
 import pytest
@@ -23,6 +24,7 @@ from autograder.results import SubmissionResult
 from micronet_resources.challenge import MIME_TYPE
 from micronet_resources.rules import rule_set
 
+from .conftest import ROOT
 from .graded import grade_class
 from .pages import chromium, needs_browser, opened
 
@@ -229,6 +231,24 @@ def test_the_page_is_sorted_without_a_script(course):
         plot = seen.page.get_by_role("img", name="Accuracy against score, tiny")
         assert plot.bounding_box()["width"] > 400
         assert seen.leaves == [] and seen.console == [] and seen.cut_off_when_narrow() == []
+
+
+@needs_browser
+@pytest.mark.browser
+def test_the_page_of_the_site_is_interactive(course):
+    site = course.root / "_build" / "html"
+    (site / "book").mkdir(parents=True)
+    shutil.copytree(ROOT / "book" / "_static" / "interactive", site / "_static" / "interactive")
+    page = site / "book" / "leaderboard.html"
+    page.write_text("<html lang=en><main><!-- leaderboard --><p>none</p><!-- end of leaderboard --></main></html>")
+    write_page(course, [BOARD, Leaderboard("another", (), ())], publish=True)
+    with chromium() as browser, opened(browser, page) as seen:
+        assert seen.page.locator(".fk-fallback").is_hidden()
+        rows = seen.page.locator(".fk-table tbody tr")
+        assert rows.locator("td:nth-child(2)").all_inner_texts() == ["Ada <b>Lovelace</b>", "Bob", "Cleo", "Dan $x"]
+        front = [row.inner_text().split("\t")[1] for row in rows.all() if row.inner_text().endswith("yes")]
+        assert sorted(front) == sorted(entry.student for entry in pareto_front(BOARD.entries))
+        assert seen.console == [] and all(url.startswith("file:") for url in seen.leaves)
 
 
 def test_no_name_is_shown_where_there_are_pseudonyms(course, enter, monkeypatch, tmp_path, capsys):
