@@ -38,24 +38,16 @@ def _execute(app: Sphinx, env: BuildEnvironment, names: list[str]) -> None:
     workers = min(len(waiting), os.cpu_count() or 1)
     if workers < 2:
         return
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     timeout = env.mystnb_config.execution_timeout
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            running = {pool.submit(_run, waiting[path], path.parent, timeout): path for path in waiting}
-            for done, future in enumerate(as_completed(running), start=1):
-                result, name = future.result(), running[future].name
-                if result.err is None:
-                    data = {"execution_seconds": result.time}
-                    bundle = CacheBundleIn(result.nb, str(running[future]), data=data)
-                    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-                LOGGER.info("executed %s in %.1f seconds, %d of %d", name, result.time, done, len(running))
-    finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(_run, waiting[path], path.parent, timeout): path for path in waiting}
+        for done, future in enumerate(as_completed(running), start=1):
+            result, name = future.result(), running[future].name
+            if result.err is None:
+                data = {"execution_seconds": result.time}
+                bundle = CacheBundleIn(result.nb, str(running[future]), data=data)
+                cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+            LOGGER.info("executed %s in %.1f seconds, %d of %d", name, result.time, done, len(running))
 
 
 def _notebook(env: BuildEnvironment, name: str) -> Any | None:
