@@ -130,6 +130,8 @@ MISTAKES = [
     ("cheapest", LOSSES.format("(v[ranks[n] - 1] / v.norm()).item() ** 2", "ranks[n] > 1"), "divide by them"),
     ("cheapest", LOSSES.format("v[ranks[n] - 1].item() ** 2 / macs[n]", "ranks[n] > 1"), "the layer's own energy"),
     ("cheapest", LOSSES.format("(v[-1] / v.norm()).item() ** 2 / macs[n]", "ranks[n] > 1"), "look at the second ones"),
+    ("cheapest", LOSSES.format("(v[ranks[n] - 1] / v.norm() ** 2).item() / macs[n]", "ranks[n] > 1"), "0.09/0.45"),
+    ("cheapest", LOSSES.format(LOSS.replace("v.norm()", "v[: ranks[n]].norm()"), "ranks[n] > 1"), "of ALL the energy"),
     ("cheapest", LOSSES.format(LOSS, "True"), "has one component left, and keeps it"),
     ("cheapest", LOSSES.format("(v[ranks[n] - 1] / v.sum()).item() / macs[n]", "ranks[n] > 1"), "energy means squares"),
     ("cheapest", LOSSES.format(LOSS, "ranks[n] > 1").replace("min(", "max("), "1/14 and 1/11"),

@@ -139,6 +139,13 @@ MISTAKES = [
     ("cp_error", SQUARED + "return squared.sqrt().item()", "you did not divide by the norm"),
     ("cp_error", SQUARED.replace("2 * ", "") + "return (squared.sqrt() / tensor.norm()).item()", "the factor 2"),
     ("cp_error", SQUARED + "return squared.sqrt() / tensor.norm()", "with .item()"),
+    (
+        "cp_error",
+        SQUARED.replace("factors[1:]", "factors[:0:-1]")
+        + "return math.sqrt(max(squared.item(), 0)) / tensor.norm().item()",
+        "factors in the wrong order",
+    ),
+    ("cp_error", SQUARED + "return (squared.sqrt() / tensor.norm()).item()", "before the root"),
     ("component_norms", "return sum(factor.norm(dim=0) for factor in factors)", "you added up the norms"),
     ("component_norms", "return math.prod(factor.norm(dim=0) ** 2 for factor in factors)", "squares of the norms"),
     ("component_norms", "return factors[0].norm(dim=0) * factors[1].norm(dim=0)", "the last factor is missing"),
@@ -159,6 +166,11 @@ MISTAKES = [
         f"(right, down), (beside, above) = convolution.stride, convolution.padding\n{CP}",
         "the first number is the vertical one",
     ),
+    (
+        "cp_layers",
+        CP.replace("stride=(down, 1), ", "").replace("stride=(1, right)", "stride=(down, right)"),
+        "pixels are computed that a later layer drops",
+    ),
     ("energy_ranks", RANKS.replace(" ** 2", ""), "you added up singular values without squaring"),
     ("energy_ranks", RANKS.replace(" + 1", ""), "the entry that reaches the goal counts too"),
     ("energy_ranks", RANKS.replace("tuple(ranks)", "tuple(ranks[::-1])"), "the two ranks are exchanged"),
@@ -171,6 +183,7 @@ MISTAKES = [
         f"{COPY}{REPLACE}    if count(new) >= count(old):\n        break\n{SMALLER}return small",
         "expected layer 1.1 to be replaced",
     ),
+    ("compress", f"{COPY}{REPLACE}{SMALLER}return small".replace("<", "<="), "expected layer 2 to stay as it is"),
 ]
 
 

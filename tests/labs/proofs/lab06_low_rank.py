@@ -296,6 +296,14 @@ LAB.mutant(
 )
 LAB.variant(
     "energy_rank",
+    why="from the error of each rank",
+    answer="""
+        ranks = range(1, len(singular_values) + 1)
+        return next(rank for rank in ranks if relative_error(singular_values, rank) ** 2 <= 1 - share)
+    """,
+)
+LAB.variant(
+    "energy_rank",
     why="adds one component after the other",
     answer="""
         squares = [value * value for value in singular_values.tolist()]
@@ -589,6 +597,18 @@ LAB.mutant(
     why="looks at the last singular value instead of the last one that is left",
     answer="""
         losses = {n: (v[-1] / v.norm()).item() ** 2 / macs[n] for n, v in spectra.items() if ranks[n] > 1}
+        return min(losses, key=losses.get)
+    """,
+)
+LAB.mutant(
+    "cheapest",
+    loses=2,
+    why="takes the share of the energy that is left, not of the whole",
+    answer="""
+        losses = {}
+        for n, v in spectra.items():
+            if ranks[n] > 1:
+                losses[n] = (v[ranks[n] - 1] / v[: ranks[n]].norm()).item() ** 2 / macs[n]
         return min(losses, key=losses.get)
     """,
 )

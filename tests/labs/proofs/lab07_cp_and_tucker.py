@@ -67,6 +67,15 @@ LAB.mutant(
         return matrix.reshape(shape[mode], *rest).movedim(mode, 0)
     """,
 )
+LAB.mutant(
+    "fold",
+    loses=4,
+    why="leaves out every size that is equal to the mode's",
+    answer="""
+        rest = [size for size in shape if size != shape[mode]]
+        return matrix.reshape(shape[mode], *rest).movedim(0, mode)
+    """,
+)
 
 # Exercise 3. tucker2 multiplies along modes 0 and 1.
 LAB.mutant(
@@ -225,6 +234,18 @@ LAB.mutant(
         core = convolution_of(found.core, stride=(stride, stride), padding=(padding, padding))
         reduce = convolution_of(found.in_factor.T[:, :, None, None])
         return nn.Sequential(reduce, core, convolution_of(found.out_factor[:, :, None, None], convolution.bias))
+    """,
+)
+LAB.mutant(
+    "tucker_layers",
+    loses=2,
+    why="gives the stride to the last layer, which drops what the core has computed",
+    answer="""
+        return nn.Sequential(
+            convolution_of(found.in_factor.T[:, :, None, None]),
+            convolution_of(found.core, padding=convolution.padding),
+            convolution_of(found.out_factor[:, :, None, None], convolution.bias, stride=convolution.stride),
+        )
     """,
 )
 LAB.mutant(
@@ -467,6 +488,19 @@ LAB.mutant(
 LAB.mutant(
     "cp_layers",
     loses=2,
+    why="gives both strides to the horizontal layer, which drops rows that the vertical one has computed",
+    answer="""
+        return nn.Sequential(
+            convolution_of(inputs.T[:, :, None, None]),
+            convolution_of(vertical.T[:, None, :, None], padding=(above, 0), groups=rank),
+            convolution_of(horizontal.T[:, None, None, :], stride=(down, right), padding=(0, beside), groups=rank),
+            convolution_of(outputs[:, :, None, None], bias=convolution.bias),
+        )
+    """,
+)
+LAB.mutant(
+    "cp_layers",
+    loses=2,
     why="forgets the bias",
     answer="""
         return nn.Sequential(
@@ -567,6 +601,19 @@ LAB.mutant(
             if count(layers) >= count(small.get_submodule(name)):
                 break
             small.set_submodule(name, layers)
+        return small
+    """,
+)
+LAB.mutant(
+    "compress",
+    loses=1,
+    why="replaces a layer by one of the same size",
+    answer="""
+        small = copy.deepcopy(network)
+        for name, rank in plan.items():
+            layers = make_layers(small.get_submodule(name), rank)
+            if count(layers) <= count(small.get_submodule(name)):
+                small.set_submodule(name, layers)
         return small
     """,
 )
