@@ -14,11 +14,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from torch import nn
 
-from autograder.commands.site import build_site
-from autograder.course import Course
 from autograder.leaderboard import Entry
 from autograder.pages.leaderboard_plot import pareto_front
 from factorkit import models
@@ -34,25 +32,13 @@ from micronet_resources.profile import estimate, profile_model
 from micronet_resources.references import reference_path
 from micronet_resources.rules import RULES, rule_set
 
-from ..autograder.pages import chromium, needs_browser
+from ..autograder.pages import needs_browser
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("cost_calculator", "score_calculator", "rank_explorer", "weight_sharing_explorer")
 SECONDS = 60  # for a page to open and to answer, on a machine that is busy with other tests
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800), needs_browser]
-
-
-@pytest.fixture(scope="module")
-def site() -> Path:
-    """The folder of the built site."""
-    return build_site(Course.find(ROOT)).parent
-
-
-@pytest.fixture(scope="module")
-def browser(site) -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The built site, opened from its folder in a browser: complete, readable and without a network."""
 
 import html
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,29 +13,20 @@ from pathlib import Path
 import jupytext
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from autograder.commands.site import build_site
 from autograder.course import Course
+
+from ..autograder.pages import needs_browser
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 DOCUMENTS = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LABS = [name for name in DOCUMENTS if name.startswith("labs/")]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHES = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--no-first-run --no-default-browser-check"
-)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(1800),  # the first build executes every chapter
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ, reason="no Chromium: install the system's chromium package"
-    ),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800), needs_browser]  # the first build takes minutes
 
 
 @dataclass
@@ -52,21 +41,6 @@ class Visit:
     title: str = ""
     width_when_narrow: int = 0
     cut_off: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def site() -> Path:
-    build_site(Course.find(ROOT))
-    return SITE
-
-
-@pytest.fixture(scope="module")
-def browser(site: Path) -> Iterator[Browser]:
-    assert CHROMIUM, "CI must have Chromium: these tests may not be skipped there"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
