@@ -29,7 +29,7 @@ demo: $(READY)  ## a whole course round on a sample class: release, grade, leade
 	$(BIN)/autograder demo
 
 test: $(READY) lint  ## every check: style, drift of the labs, unit, lab, site and whole-course tests
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $$($(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 4))') --dist loadfile
 
 lint: $(READY)  ## style, lab sources, drift between solutions/ and labs/
 	$(BIN)/ruff check .
