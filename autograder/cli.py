@@ -143,7 +143,7 @@ def student(
     json_output: Json = False,
     course: CourseFolder = None,
 ) -> None:
-    """Write what students get, as a folder and a zip: labs, helper package, profiler; no answers, tests or grader.
+    """Write what students get, as a folder and a zip: labs, chapters, packages; no answers, tests or grader.
 
     Example: autograder student
     """

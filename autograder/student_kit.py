@@ -1,4 +1,4 @@
-"""What students get: labs, helper package, profiler, how to install them; nothing of answers, tests or grader."""
+"""What students get: labs, chapters, helper package, profiler, how to install them; no answers, tests or grader."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.authoring.chapters import chapter_files
 from autograder.authoring.release import drift
 from autograder.authoring.source import read_source
 from autograder.course import Course
@@ -69,12 +70,16 @@ def write_student_kit(course: Course, output: Path | None = None) -> StudentKit:
         shutil.copytree(root / name, folder / name, ignore=leave_out)
     for lab in course.lab_names():
         shutil.copytree(course.labs / lab, folder / "labs" / lab, ignore=leave_out)
+    chapters = chapter_files(root)
+    for name, content in chapters.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     for name in LICENSES:
         shutil.copy(root / name, folder)
     texts = {
         "pyproject.toml": _pyproject(project),
         "environment.yml": _environment(project),
-        "README.md": _read_me(course),
+        "README.md": _read_me(course, bool(chapters)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -134,7 +139,8 @@ dependencies:
 """
 
 
-def _read_me(course: Course) -> str:
+def _read_me(course: Course, has_chapters: bool) -> str:
+    chapters = "The chapters are notebooks too: see `book/chapters/`.\n\n" if has_chapters else ""
     rows = []
     for lab in course.lab_names():
         source = read_source(course.source_file(lab))
@@ -190,8 +196,8 @@ Every exercise has a gap that says what to write, and a check below it that says
 Do not delete, copy or rename cells; add as many of your own as you like. Before you hand in, restart the kernel and
 run all cells.
 
-`python -m micronet_resources.profile --help` counts the parameters and the operations of any network of yours. The
-rules of the challenge are in `micronet_resources/RULES.md`.
+{chapters}`python -m micronet_resources.profile --help` counts the parameters and the operations of any network of
+yours. The rules of the challenge are in `micronet_resources/RULES.md`.
 
 Code: BSD-3-Clause. Text: CC-BY-4.0.
 """

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from autograder.course import Course
 from autograder.errors import CourseError
 
@@ -20,7 +22,8 @@ _MARKED = re.compile(r"<!-- leaderboard -->.*?<!-- end of leaderboard -->", re.D
 def build_site(course: Course) -> Path:
     """Build the book with warnings as errors and return the path of its first page.
 
-    The builder's output goes to ``_build/site.log``.
+    The builder's output goes to ``_build/site.log``. A build of the same course in another process is waited for; what
+    it built is taken if nothing has changed since.
 
     Raises
     ------
@@ -29,8 +32,23 @@ def build_site(course: Course) -> Path:
     """
     if not (course.root / "book" / "_config.yml").is_file():
         raise CourseError(f"no book to build: {course.root / 'book' / '_config.yml'} does not exist")
+    (course.root / "_build").mkdir(exist_ok=True)
+    lock = FileLock(course.root / "_build" / "site.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        lock.acquire()
+        if (index := site_is_current(course)) is not None:
+            lock.release()
+            return index
+    try:
+        return _build(course)
+    finally:
+        lock.release()
+
+
+def _build(course: Course) -> Path:
     log = course.root / "_build" / "site.log"
-    log.parent.mkdir(exist_ok=True)
     _stamp(course).unlink(missing_ok=True)
     digest = _digest(course)
     # The labs are pages of the book too, so it is built in the course's root.

@@ -1,89 +1,56 @@
-"""Sphinx extension that offers each executed page as a Jupyter notebook, made from its text when the site is built.
+"""Sphinx extension that offers each executed page as a Jupyter notebook, and opens it in Colab and on Binder.
 
-Pages are Markdown, which JupyterLab opens as text. The notebook has the same cells without outputs; what only Sphinx
-understands in its text, such as citations and labels of equations, is put in plain words.
+The notebook is made from the page's text when the site is built. The theme's buttons for Colab and Binder, which it
+shows once ``launch_buttons`` and ``repository_url`` are set, name the page's Markdown file, which neither of the two
+opens: they are led to the notebook, which has the same place in the students' kit.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import jupytext
 from sphinx.application import Sphinx
 
-__all__ = ["as_notebook", "setup"]
+from autograder.authoring.chapters import as_notebook, is_executed
 
-FIRST = 400  # before the theme makes its buttons
-ROLE_WITH_TEXT = re.compile(r"\{[a-z:]+\}`([^`<]+?)\s*<[^>`]+>`")
-ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
-EQUATION_LABEL = re.compile(r"^(\$\$) \(([\w-]+)\)$", flags=re.MULTILINE)
-FENCE = re.compile(r"^:{3,}.*$\n?", flags=re.MULTILINE)
-DIRECTIVE = re.compile(r"^```\{([a-z-]+)\}.*\n(?::.*\n)*\n?((?:(?!```).*\n)*?)```$", flags=re.MULTILINE)
-HEADINGS = {"exercise": "**Exercise.** ", "solution": "**Solution.** ", "solution-start": "**Solution.**"}
-PREFIXES = re.compile(r"^(eq|fig|tab|sec)-")
-WORDS = {"eq": "equation ", "numref": "the figure on ", "cite:t": "", "cite:p": ""}
+__all__ = ["setup"]
+
+BEFORE_THE_THEME, AFTER_THE_THEME = 400, 900  # it makes its buttons at 501
 
 
-def as_notebook(text: str) -> Any:
-    """A page as a notebook.
-
-    Parameters
-    ----------
-    text : str
-        MyST Markdown with jupytext's front matter.
-
-    Examples
-    --------
-    >>> page = "---\\nkernelspec: {name: python3, display_name: Python 3}\\n---\\n\\n# A {cite:p}`tai2016`\\n"
-    >>> as_notebook(page).cells[0].source
-    '# A [tai2016]'
-    """
-    notebook = jupytext.reads(text, fmt="md:myst")
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = _plain(cell.source)
-    notebook.metadata.pop("jupytext", None)
-    return notebook
+def _notebook(app: Sphinx, pagename: str, context: dict[str, Any]) -> tuple[Path, str] | None:
+    """Where the notebook of a page is written, and the page's text; None if the page is not executed."""
+    source = Path(app.srcdir) / f"{pagename}.md"
+    if context.get("page_source_suffix") != ".md" or not source.is_file():
+        return None
+    text = source.read_text(encoding="utf-8")
+    return (Path(app.outdir) / "_sources" / f"{pagename}.ipynb", text) if is_executed(text) else None
 
 
-def _plain(source: str) -> str:
-    source = EQUATION_LABEL.sub(r"\1", source)
-    source = ROLE_WITH_TEXT.sub(r"\1", source)
-    source = ROLE.sub(_in_words, source)
-    return DIRECTIVE.sub(_headed, FENCE.sub("", f"{source}\n")).strip()
-
-
-def _headed(directive: re.Match[str]) -> str:
-    name, content = directive.groups()
-    return HEADINGS.get(name, "") + content.strip()
-
-
-def _in_words(role: re.Match[str]) -> str:
-    name, target = role.groups()
-    if name.startswith("cite"):
-        return f"[{target}]"
-    if name in ("eq", "numref"):
-        return WORDS[name] + PREFIXES.sub("", target).replace("-", " ")
-    return target
+def _announce(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let the theme link the notebook."""
+    if _notebook(app, pagename, context):
+        context["ipynb_source"] = f"{pagename}.ipynb"
 
 
 def _offer(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Write the notebook beside the source of its page and let the theme link it."""
-    source = Path(app.srcdir) / f"{pagename}.md"
-    if context.get("page_source_suffix") != ".md" or not source.is_file():
+    """Write the notebook beside the source of its page, over the theme's copy, and lead the launch buttons to it."""
+    if not (made := _notebook(app, pagename, context)):
         return
-    text = source.read_text(encoding="utf-8")
-    if not text.startswith("---") or "jupytext:" not in text.split("---")[1]:
-        return
-    target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
+    target, text = made
     target.parent.mkdir(parents=True, exist_ok=True)
     jupytext.write(as_notebook(text), target, fmt="ipynb")
-    context["ipynb_source"] = f"{pagename}.ipynb"
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            for button in group["buttons"]:
+                if "url" in button:
+                    button["url"] = button["url"].replace(f"{pagename}.md", f"{pagename}.ipynb")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
-    app.connect("html-page-context", _offer, priority=FIRST)
+    app.connect("html-page-context", _announce, priority=BEFORE_THE_THEME)
+    app.connect("html-page-context", _offer, priority=AFTER_THE_THEME)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -114,6 +115,20 @@ def test_a_site_is_current_until_something_changes(course):
     assert site_is_current(course) is None
     with pytest.raises(CourseError, match="the site was not built; from (?s:.*)WARNING: .*nowhere"):
         build_site(course)
+
+
+def test_a_build_that_waited_for_another_takes_its_site(course, monkeypatch):
+    (course.root / "book").mkdir()
+    (course.root / "book" / "_config.yml").write_text(CONFIG)
+    (course.root / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    (course.root / "book" / "index.md").write_text("# Tiny\n")
+    built = []
+    monkeypatch.setattr(site, "_build", lambda course, build=site._build: built.append(1) or build(course))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(build_site, [course, course])
+    assert first == second == site_is_current(course) and built == [1]
+    build_site(course)
+    assert built == [1, 1], "alone, it always builds"
 
 
 def test_the_whole_demo_on_a_small_course(course, proofs, monkeypatch, tmp_path, capsys):
