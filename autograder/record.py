@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 _PAUSES = (0, 2, 8)  # seconds
+_T = TypeVar("_T")
 
 
 def record(course: Course, executed: Executed, order: Sequence[str] = ()) -> SubmissionResult:
@@ -108,7 +110,7 @@ class Recorder:
             If the gradebook cannot be used at all.
         """
         submission = executed.submission
-        graded = self._write_patiently(executed)
+        graded = _patiently(lambda: self._write(executed))
         folder = self.course.autograded / submission.student / self.lab
         if graded:
             replace_folder(folder, graded, self._files, submission.received)
@@ -133,7 +135,8 @@ class Recorder:
 
     def current(self, results: Iterable[SubmissionResult]) -> list[SubmissionResult]:
         """The results with the points that the gradebook has now."""
-        return graded_results(self.course, results, self.gradebook)
+        results = list(results)
+        return _patiently(lambda: graded_results(self.course, results, self.gradebook))
 
     def renew_penalties(self) -> None:
         """Apply today's due date and policy to what was recorded before."""
@@ -145,15 +148,6 @@ class Recorder:
 
     def _session(self) -> Session:
         return Session(self.gradebook.engine, expire_on_commit=False)
-
-    def _write_patiently(self, executed: Executed) -> dict[str, NotebookNode]:
-        """Write, and again after a while if that fails: a server that is started anew is back within seconds."""
-        for pause in _PAUSES:
-            try:
-                return self._write(executed)
-            except GradebookError:
-                time.sleep(pause)
-        return self._write(executed)
 
     def _write(self, executed: Executed) -> dict[str, NotebookNode]:
         """Bring the gradebook up to date, in one transaction; the answer is the graded notebooks."""
@@ -199,6 +193,16 @@ class Recorder:
             if known and grade.auto_score == auto_score:
                 grade.needs_manual_grade = needed
         return notebook
+
+
+def _patiently(use: Callable[[], _T]) -> _T:
+    """Use the gradebook, again after a while if that fails: a server that is started anew is back within seconds."""
+    for pause in _PAUSES:
+        try:
+            return use()
+        except GradebookError:
+            time.sleep(pause)
+    return use()
 
 
 def _tests_of(executed: Executed, labels: Mapping[tuple[str, str], str]) -> dict[str, Points]:

@@ -11,7 +11,7 @@ import pytest
 from autograder.course import Course
 from autograder.errors import CourseError
 from autograder.execute import Executed
-from autograder.record import enrolled, record, register_lab
+from autograder.record import enrolled, open_recorder, record, register_lab
 from autograder.recording.gradebook import GradebookError
 from autograder.submissions import Status, Submission
 
@@ -101,6 +101,19 @@ def test_an_ordinary_course_is_recorded_with_and_without_a_name(tmp_path, server
     with pytest.raises(CourseError, match="the gradebook refuses a value: .*too long"):
         record(course, executed("x" * 129))
     assert enrolled(course) == {"müller 王"}
+
+
+def test_grades_are_read_once_more_from_a_server_that_was_started_again(tmp_path, server):
+    """Between writing a submission and reading its points back, and between two rounds."""
+    course = make_ordinary_course(tmp_path / "course")
+    with (course.root / "nbgrader_config.py").open("a") as config:
+        config.write(f"c.CourseDirectory.db_url = {server.url!r}\n")
+    register_lab(course, "tiny", {"tiny": source_notebook()})
+    with open_recorder(course, "tiny") as recorder:
+        result = recorder.record(executed("student-001"))
+        server.kill()
+        server.start()
+        assert recorder.current([result]) == [result]
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password(tmp_path):
