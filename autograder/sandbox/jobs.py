@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import selectors
 import socket
 import threading
@@ -17,7 +18,6 @@ from autograder.sandbox import results
 from autograder.sandbox.client import Child, ServerLost, WarmServer
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.messages import MessageReader, TooMuch
-from autograder.sandbox.notebook import notebook_payload
 from autograder.sandbox.verdict import Report, missing
 
 __all__ = ["run_job"]
@@ -83,7 +83,7 @@ class _Run(Report):
         pairs = [self._pair(stack) for _ in job.tests]
         self.outputs = MessageReader(outputs.fileno(), _LARGEST, (2 * limits.output_mb + 1) << 20)
         self.results = MessageReader(found.fileno(), _LARGEST, _RESULTS_MB << 20)
-        payload = notebook_payload(job, limits.output_mb)
+        payload = _payload(job, limits.output_mb)
         theirs = [outputs_theirs, *(pair[0] for pair in pairs)]
         self.student = self._start(stack, student, _NOTEBOOK, payload, files, theirs)
         theirs = [found_theirs, *(pair[1] for pair in pairs)]
@@ -239,3 +239,8 @@ def _note(value: Any) -> tuple[str, str] | None:
     if not isinstance(value, list) or len(value) != 2 or value[0] not in ("timeout", "output limit"):
         return None
     return value[0], str(value[1])[:500]
+
+
+def _payload(job: Job, output_mb: int) -> bytes:
+    """What the notebook's process takes: a job without its tests, and how much it may show."""
+    return json.dumps({"job": job.without_tests().to_json().decode(), "output_mb": output_mb}).encode()

@@ -24,7 +24,7 @@ from autograder.sandbox.shell import make_shell
 from autograder.two_process.student import serve
 from autograder.two_process.wire import write
 
-__all__ = ["notebook_payload", "run"]
+__all__ = ["run"]
 
 _TIME_LIMIT = "TimeLimit"
 _OUTPUT_LIMIT = "OutputLimit"
@@ -33,18 +33,13 @@ _SNAPSHOT_SECONDS = 10
 _SECONDS_TO_END, _POLL_MS = 1.0, 5
 
 
-def notebook_payload(job: Job, output_mb: int) -> bytes:
-    """What `run` takes: a job without its tests, and how much it may show."""
-    return json.dumps({"job": job.without_tests().to_json().decode(), "output_mb": output_mb}).encode()
-
-
 def run(payload: bytes, descriptors: Sequence[int]) -> None:
     """Run a notebook.
 
     Parameters
     ----------
     payload : bytes
-        As `notebook_payload` makes it.
+        As `autograder.sandbox.jobs` makes it: ``{"job": ..., "output_mb": ...}``.
     descriptors : sequence of int
         Where outputs go (frames), then a socket for each test, in order.
 

@@ -53,12 +53,13 @@ class ServerProcess:
         theirs.close()
         self._control.settimeout(_SECONDS_TO_START)
         try:
-            ready = self._control.recv(1)
-        except OSError:
-            ready = b""
+            ready, late = self._control.recv(1), False
+        except OSError as error:
+            ready, late = b"", isinstance(error, TimeoutError)
         if not ready:
             self.end()
-            raise CourseError(f"the {role} server did not start: {self._reason}")
+            reason = f"no answer within {_SECONDS_TO_START:g} s; is this machine busy?" if late else self._reason
+            raise CourseError(f"the {role} server did not start: {reason}")
         self._control.settimeout(_SECONDS_TO_ANSWER)
 
     def _run(self, theirs: socket.socket, cache: Path | None, started: threading.Event) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -117,3 +119,16 @@ def test_a_server_that_cannot_start_says_why(monkeypatch, tmp_path):
     server = WarmServer("student", cache=tmp_path)
     with pytest.raises(CourseError, match="the student server did not start: it ended with status 1"):
         server.warm_up()
+
+
+def test_a_server_that_takes_too_long_to_start_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("autograder.sandbox.server_process._SECONDS_TO_START", 0.05)
+    server = WarmServer("student", cache=tmp_path)
+    with pytest.raises(CourseError, match=r"did not start: no answer within 0.05 s; is this machine busy\?"):
+        server.warm_up()
+
+
+def test_the_grader_itself_does_not_wait_for_torch():
+    """Students' tensors live in the servers: commands start a second or two sooner."""
+    code = "import sys, autograder.execute, autograder.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
