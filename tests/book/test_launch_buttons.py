@@ -1,12 +1,12 @@
 """A page's buttons for Colab and Binder lead to notebooks that stand in the students' repository."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from sphinx.application import Sphinx
 
 from autograder.authoring.chapters import chapter_files
 
@@ -52,18 +52,17 @@ def course(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pages(course) -> Path:
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    try:
-        settings = {
-            "extensions": ["myst_nb", "notebook_downloads"],
-            "html_theme": "sphinx_book_theme",
-            "html_theme_options": OPTIONS,
-            "nb_execution_mode": "off",
-        }
-        folders = [str(course), None, str(course / "_build" / "html"), str(course / "_build" / "trees")]
-        Sphinx(*folders, "html", confoverrides=settings, status=None, warning=None).build()
-    finally:
-        sys.path.remove(str(ROOT / "book" / "_ext"))
+    settings = {
+        "extensions": ["myst_nb", "notebook_downloads"],
+        "html_theme": "sphinx_book_theme",
+        "html_theme_options": OPTIONS,
+        "nb_execution_mode": "off",
+    }
+    lines = [f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})"]
+    lines += [f"{name} = {value!r}" for name, value in settings.items()]
+    (course / "conf.py").write_text("\n".join(lines))
+    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(course), str(course / "_build" / "html")]
+    subprocess.run(build, check=True)
     return course / "_build" / "html"
 
 

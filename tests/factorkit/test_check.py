@@ -62,6 +62,16 @@ def test_a_file_that_hides_a_module_is_named(monkeypatch, tmp_path):
     assert look("shadowed modules").level == "bad" and "torch.py" in look("shadowed modules").found
 
 
+def test_a_file_that_hides_what_the_check_itself_needs_is_named(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit('not the one of the standard library')\n")
+    (tmp_path / "test.py").write_text("raise SystemExit('harmless')\n")
+    command = [sys.executable, "-m", "factorkit.check", "--json"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    looks = {each["name"]: each for each in json.loads(ended.stdout)}
+    assert ended.returncode == 1 and looks["shadowed modules"]["found"] == f"random.py in {tmp_path}"
+    assert looks["torch"]["level"] == "good"
+
+
 def test_an_error_nobody_foresaw_is_reported_and_the_other_looks_are_taken(monkeypatch):
     def broken(name: str) -> check.Look:
         raise RuntimeError("the disk is on fire\nsecond line")
