@@ -35,16 +35,11 @@ def build_site(course: Course) -> Path:
     (course.root / "_build").mkdir(exist_ok=True)
     lock = FileLock(course.root / "_build" / "site.lock")
     try:
-        lock.acquire(blocking=False)
+        held, waited = lock.acquire(blocking=False), False
     except Timeout:
-        lock.acquire()
-        if (index := site_is_current(course)) is not None:
-            lock.release()
-            return index
-    try:
-        return _build(course)
-    finally:
-        lock.release()
+        held, waited = lock.acquire(), True
+    with held:
+        return (site_is_current(course) if waited else None) or _build(course)
 
 
 def _build(course: Course) -> Path:
