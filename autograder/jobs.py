@@ -75,7 +75,7 @@ class Job:
         return tuple(cell for cell in self.cells if cell.kind == "test")
 
     def to_json(self) -> bytes:
-        """All of it, for the process that checks."""
+        """All of it, tests included."""
         return json.dumps(asdict(self)).encode()
 
     def without_tests(self) -> Job:
@@ -91,9 +91,12 @@ class Job:
     @classmethod
     def from_json(cls, data: bytes) -> Job:
         """Read what `to_json` wrote."""
-        values = json.loads(data)
-        values["cells"] = tuple(JobCell(**cell) for cell in values["cells"])
-        return cls(**values)
+        return cls.from_values(json.loads(data))
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Job:
+        """A job of the values that are in its JSON."""
+        return cls(**{**values, "cells": tuple(JobCell(**cell) for cell in values["cells"])})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from autograder.commands.console import AnyLab, CourseFolder, Grading, Json, Lab, app, aside, print_json, screen
-from autograder.commands.tables import names
 from autograder.course import Course
 from autograder.errors import CourseError, UsageError
 
@@ -62,6 +61,7 @@ def export(
       autograder export lab01_convolutions --format canvas --roster canvas.csv --assignment "Lab 1 (4711)"
       autograder export --out grades.csv
     """
+    from autograder.commands.tables import names
     from autograder.exports import export as write_export
     from autograder.exports import write_gradebook
 

@@ -18,8 +18,8 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
     """All that a server sees of this process's environment, and what tells its children that they are graded.
 
     Numerical libraries get one thread: a process in which OpenMP has started others cannot be forked, and each test
-    runs in a fork. Python takes all of its memory from the C library, in one piece that the server can move into huge
-    pages.
+    runs in a fork. The C library keeps memory that it has once taken, up to pieces of 32 MB: a figure's pixels would go
+    back to the kernel after each figure, and every page of the next one's would be asked for on its own.
     """
     names = _PASSED_ON if isolated else (*_PASSED_ON, *_PASSED_ON_UNSANDBOXED)
     passed = {name: os.environ[name] for name in names if name in os.environ}
@@ -30,6 +30,7 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
     return {
         **passed,
         **one,
+        "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={32 << 20}:glibc.malloc.trim_threshold={1 << 30}",
         "HOME": temporary,
         "JUPYTER_PLATFORM_DIRS": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # figures stay in the notebook, for the feedback
@@ -38,7 +39,6 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
         "OMP_WAIT_POLICY": "PASSIVE",
         "PATH": _PATH,
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONMALLOC": "malloc",
         "PYTHONUTF8": "1",
         "TMPDIR": temporary,
     }

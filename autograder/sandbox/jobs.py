@@ -19,6 +19,7 @@ from autograder.sandbox.client import Child, ServerLost, WarmServer
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.messages import MessageReader, TooMuch
 from autograder.sandbox.verdict import Report, missing
+from autograder.two_process.plan import written_steps
 
 __all__ = ["run_job"]
 
@@ -91,7 +92,7 @@ class _Run(Report):
         self._tests_ends = {
             cell.index: stack.enter_context(pair[1].dup()) for cell, pair in zip(job.tests, pairs, strict=True)
         }
-        self.checks = self._start(stack, tests, _CHECKS, job.to_json(), test_files, theirs) if job.tests else None
+        self.checks = self._start(stack, tests, _CHECKS, written_steps(job), test_files, theirs) if job.tests else None
 
     @staticmethod
     def _pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
 import linecache
@@ -20,7 +19,7 @@ from autograder.two_process.environment import checking, compile_cell, time_limi
 from autograder.two_process.files import SharedFiles
 from autograder.two_process.lab_checks import connected_to
 from autograder.two_process.names import Names
-from autograder.two_process.plan import Step, plan
+from autograder.two_process.plan import Step, read_steps
 from autograder.two_process.reserve import Finished, Reserve
 from autograder.two_process.session import Session
 from autograder.two_process.tracebacks import format_error, message_of
@@ -39,12 +38,12 @@ def run(payload: bytes, fds: Sequence[int]) -> None:
     Parameters
     ----------
     payload : bytes
-        A `Job` as JSON.
+        A `Job` and its plan, as `autograder.two_process.plan.written_steps` makes it.
     fds : sequence of int
         Where results go (a frame without blobs for each test, the fields of `TestResult` as JSON), then a socket for
         each test, in order.
     """
-    checks = _Checks(Job.from_json(payload), fds[0], list(fds[1:]))
+    checks = _Checks(*read_steps(payload), fds[0], list(fds[1:]))
     first = os.getpid()
     try:
         with contextlib.suppress(Finished):
@@ -60,8 +59,9 @@ def run(payload: bytes, fds: Sequence[int]) -> None:
 class _Checks:
     """The state of a run: the instructor's globals, and what cells were compiled as."""
 
-    def __init__(self, job: Job, results: int, sockets: list[int]) -> None:
+    def __init__(self, job: Job, steps: Sequence[Step], results: int, sockets: list[int]) -> None:
         self.job = job
+        self._steps = steps
         self._results = results
         self.end = time.monotonic() + job.notebook_seconds
         self.names = Names()
@@ -74,7 +74,7 @@ class _Checks:
     def run(self) -> None:
         """Go through the cells; send a result for each test."""
         also_theirs: set[str] = set()
-        for count, step in enumerate(plan(self.job.cells), start=1):
+        for count, step in enumerate(self._steps, start=1):
             cell = step.cell
             filename = f"<cell {count}: {cell.name}>"
             self.cells[filename] = count, cell.source
@@ -135,9 +135,9 @@ class _Checks:
         self.names.broken.update({name: reason[:1000] for name in step.ours if not dict.__contains__(self.names, name)})
 
     def _run_imports(self, step: Step, filename: str) -> None:
-        for node in step.imports:
+        for statement in step.imports:
             with contextlib.suppress(Exception), time_limit(self.job.cell_seconds), _printing_nowhere():
-                exec(compile(ast.Module([node], []), filename, "exec", dont_inherit=True), self.names)
+                exec(compile(statement, filename, "exec", dont_inherit=True), self.names)
 
     # ---- tests
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from autograder.jobs import CellOutputs, Job, JobResult, TestResult
 from autograder.two_process import checks
 from autograder.two_process.environment import plain_shell
+from autograder.two_process.plan import written_steps
 from autograder.two_process.source import plain_source
 from autograder.two_process.student import serve
 from autograder.two_process.wire import Fault, receive, send
@@ -118,7 +119,7 @@ def _run(job: Job, student_folder: Path, checks_folder: Path) -> tuple[tuple[Cel
 def _checks(job: Job, folder: Path, tests: list[socket.socket], results: socket.socket) -> None:
     os.setpgid(0, 0)
     os.chdir(folder)
-    checks.run(job.to_json(), [results.detach(), *(end.detach() for end in tests)])
+    checks.run(written_steps(job), [results.detach(), *(end.detach() for end in tests)])
 
 
 def _student(job: Job, folder: Path, tests: list[socket.socket], shows: socket.socket) -> None:

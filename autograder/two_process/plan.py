@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import inspect
+import json
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
-from autograder.jobs import JobCell
+from autograder.jobs import Job, JobCell
 from autograder.two_process.needs import GLOBAL_READS, needs
 from autograder.two_process.source import has_command, plain_source
 
-__all__ = ["STUDENTS_MODULES", "Step", "plan"]
+__all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "written_steps"]
 
 # Modules with a state of the whole process that students' code draws on: they are asked on the student's side.
 STUDENTS_MODULES = ("matplotlib.pyplot", "pylab", "matplotlib.pylab")
@@ -38,8 +40,8 @@ class Step:
         The names that are the student's from here on.
     ours : frozenset of str
         The names that the instructor's text binds for the checking process, until here: never asked for.
-    imports : tuple of ast nodes
-        Imports of the cell, to be executed where the cell is not run.
+    imports : tuple of str
+        Import statements of the cell, to be executed where the cell is not run.
     is_used_later : bool
         Whether a test leaves something behind that a later cell may use.
     """
@@ -48,7 +50,7 @@ class Step:
     run: bool
     theirs: frozenset[str]
     ours: frozenset[str]
-    imports: tuple[ast.stmt, ...]
+    imports: tuple[str, ...]
     is_used_later: bool = False
 
 
@@ -61,7 +63,7 @@ class _Names:
     binds: set[str] = field(default_factory=set)
     changes: set[str] = field(default_factory=set)  # whose objects it changes
     imported: set[str] = field(default_factory=set)
-    imports: list[ast.stmt] = field(default_factory=list)
+    imports: tuple[str, ...] = ()
     command: bool = False
 
 
@@ -104,17 +106,39 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
             theirs |= names.binds | (names.changes - modules)
             theirs -= names.imported - names.binds
             ours = (ours - theirs) | names.imported
-        steps.append(Step(cell, run, frozenset(theirs), frozenset(ours), tuple(names.imports)))
+        steps.append(Step(cell, run, frozenset(theirs), frozenset(ours), names.imports))
         left.append((names.binds | names.imported | names.changes - modules - theirs) if cell.kind == "test" else set())
     needed = set().union(*reads.values())
     for number in reversed(range(len(steps))):
         if left[number] & needed:
             steps[number] = replace(steps[number], is_used_later=True)
         if steps[number].run:
-            needed |= needs(cells[number].source)
+            needed |= _needs(cells[number].source)
     return steps
 
 
+def written_steps(job: Job) -> bytes:
+    """A job and its plan, for the process that checks: the same for a whole class, so it is not read there again."""
+    steps = [
+        [step.run, sorted(step.theirs), sorted(step.ours), step.imports, step.is_used_later] for step in plan(job.cells)
+    ]
+    return json.dumps({"job": asdict(job), "steps": steps}).encode()
+
+
+def read_steps(data: bytes) -> tuple[Job, list[Step]]:
+    """What `written_steps` wrote."""
+    content = json.loads(data)
+    job = Job.from_values(content["job"])
+    return job, [
+        Step(cell, run, frozenset(theirs), frozenset(ours), tuple(imports), later)
+        for cell, (run, theirs, ours, imports, later) in zip(job.cells, content["steps"], strict=True)
+    ]
+
+
+_needs = functools.lru_cache(maxsize=1000)(needs)
+
+
+@functools.lru_cache(maxsize=1000)
 def _scan(source: str) -> _Names:
     names = _Names(command=has_command(source))
     try:
@@ -126,8 +150,9 @@ def _scan(source: str) -> _Names:
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     ours = [node for node in nodes if not _modules(node) & set(STUDENTS_MODULES)]
     asked = {(a.asname or a.name).partition(".")[0] for node in nodes if node not in ours for a in node.names}
-    names.imports = [ast.fix_missing_locations(node) for node in ours if _is_outside(tree, node)]
-    names.imported = {(a.asname or a.name).partition(".")[0] for node in names.imports for a in node.names}
+    outside = [node for node in ours if _is_outside(tree, node)]
+    names.imports = tuple(map(ast.unparse, outside))
+    names.imported = {(a.asname or a.name).partition(".")[0] for node in outside for a in node.names}
     assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     names.binds -= (names.imported | asked) - assigned - defined
