@@ -13,6 +13,7 @@ and 1 x 1 from R_o to O. Tucker-1 has only one of the two factors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -158,23 +159,39 @@ def _tucker2(
         core, in_factor, out_factor = _tucker2(weight.transpose(0, 1), in_rank, out_rank, sweeps, tolerance)
         return core.transpose(0, 1), out_factor, in_factor
     by_input = unfolded(weight, 1)
+    over_inputs = _product(weight, 1, in_rank, by_input)
     in_factor = leading_vectors(by_input, in_rank)
-    reduced = _reduced(by_input, in_factor, outputs)
+    reduced = over_inputs(in_factor)
     out_factor = leading_vectors(reduced, out_rank)
     core = out_factor.T @ reduced
     if sweeps and out_rank < outputs and in_rank < inputs:  # else the singular vectors are the best
-        by_output = weight.flatten(1)
+        over_outputs = _product(weight, 0, out_rank, weight.flatten(1))
         energy = float(torch.linalg.vector_norm(weight, dtype=torch.float64)) ** 2
         error = _error(energy, core)
         for _ in range(sweeps):
-            in_factor = _better(_reduced(by_output, out_factor, inputs), in_factor)
-            reduced = _reduced(by_input, in_factor, outputs)
+            in_factor = _better(over_outputs(out_factor), in_factor)
+            reduced = over_inputs(in_factor)
             out_factor = _better(reduced, out_factor)
             core = out_factor.T @ reduced
             before, error = error, _error(energy, core)
             if before - error < tolerance:
                 break
-    return core.reshape(out_rank, in_rank, pixels), out_factor, in_factor
+    return core.reshape(out_rank, pixels, in_rank).transpose(1, 2), out_factor, in_factor
+
+
+def _product(
+    weight: torch.Tensor, mode: int, rank: int, unfolding: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What multiplies mode 0 or 1 of an (O, I, k) weight by a factor and unfolds the product along the other mode.
+
+    Columns are in the order (k, rank). Which of two ways is fast depends on the rank: to move the axes of a small
+    product, or those of the weight, once for all factors.
+    """
+    other, pixels = weight.shape[1 - mode], weight.shape[2]
+    if FEW * rank <= weight.shape[mode]:
+        return lambda factor: (factor.T @ unfolding).reshape(rank, other, pixels).permute(1, 2, 0).flatten(1)
+    matrix = weight.movedim(mode, 2).reshape(other * pixels, -1)
+    return lambda factor: (matrix @ factor).reshape(other, -1)
 
 
 def _better(reduced: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -183,11 +200,6 @@ def _better(reduced: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     if FEW * rank <= rows:
         return improved_vectors(reduced, factor)
     return leading_vectors(reduced, rank)
-
-
-def _reduced(matrix: torch.Tensor, factor: torch.Tensor, size: int) -> torch.Tensor:
-    """The weight unfolded along one mode, multiplied by the factor of that mode and unfolded along the other."""
-    return unfolded((factor.T @ matrix).reshape(factor.shape[1], size, -1), 1)
 
 
 def _error(energy: float, core: torch.Tensor) -> float:

@@ -57,13 +57,13 @@ class Tucker2(Decomposition):
 
     def reconstruct(self) -> torch.Tensor:
         """The weight that core and factors stand for."""
-        core = blocks(self.core, self.groups).flatten(3)
-        parts = [
-            outputs @ torch.matmul(inputs, part).flatten(1)
-            for part, outputs, inputs in zip(
-                core, blocks(self.out_factor, self.groups), blocks(self.in_factor, self.groups), strict=True
-            )
-        ]
+        core = blocks(self.core, self.groups).flatten(3).transpose(2, 3)  # inputs last: two products of large matrices
+        parts = []
+        for part, outputs, inputs in zip(
+            core, blocks(self.out_factor, self.groups), blocks(self.in_factor, self.groups), strict=True
+        ):
+            over_inputs = (part.reshape(-1, part.shape[2]) @ inputs.T).reshape(len(part), -1)
+            parts.append((outputs @ over_inputs).reshape(len(outputs), -1, len(inputs)).transpose(1, 2))
         return torch.cat(parts).reshape(len(self.out_factor), -1, *self.core.shape[2:])
 
 
