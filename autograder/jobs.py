@@ -74,6 +74,11 @@ class Job:
         """The test cells, in order: each has a socket between the two processes."""
         return tuple(cell for cell in self.cells if cell.kind == "test")
 
+    def instructors_text(self) -> str:
+        """What the instructor has written of it; nothing in it is a student's."""
+        cells = [cell for cell in self.cells if cell.kind != "extra"]
+        return "\n".join(cell.reference if cell.kind == "solution" else cell.source for cell in cells)
+
     def to_json(self) -> bytes:
         """All of it, tests included."""
         return json.dumps(asdict(self)).encode()

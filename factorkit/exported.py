@@ -83,13 +83,14 @@ def _takes_other_batches(
     signature = exported.graph_signature
     if all(tensor.ndim and len(tensor) == 1 for tensor in example):
         return True  # torch.export always takes one for a fixed size
-    if signature.buffers_to_mutate or any(not tensor.ndim or len(tensor) < 2 for tensor in example):
+    if any(not tensor.ndim or len(tensor) < 2 for tensor in example):
         return False
-    other = [tensor[:3] if len(tensor) > 3 else torch.cat([tensor, tensor[:1]]) for tensor in example]
+    other = [tensor[:3] if len(tensor) > 3 else torch.cat([tensor, tensor, tensor[:1]]) for tensor in example]
     store = {**exported.constants, **exported.state_dict}
     sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     sources |= signature.inputs_to_lifted_tensor_constants
     inputs = iter(other)
+    buffers = [(buffer, buffer._version, buffer.clone()) for buffer in network.buffers()]
     try:
         given = [
             store[sources[node.name]] if node.name in sources else next(inputs)
@@ -99,6 +100,10 @@ def _takes_other_batches(
         expected = tree_leaves(network(*other))
     except Exception:  # sizes that do not fit: the export with a free batch size says what there is to say
         return False
+    finally:
+        for buffer, version, before in buffers:
+            if buffer._version != version:  # the network changes it, and is to be left as it was
+                buffer.copy_(before)
     pairs = zip(found, expected, strict=False)
     return len(found) == len(expected) and all(torch.equal(one, another) for one, another in pairs)
 

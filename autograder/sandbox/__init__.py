@@ -6,8 +6,8 @@
 - :mod:`~autograder.sandbox.client`, :mod:`~autograder.sandbox.server_process`, :mod:`~autograder.sandbox.children`: a
   warm server, its processes and their children, from outside;
 - :mod:`~autograder.sandbox.server`, :mod:`~autograder.sandbox.child`: the same from inside;
-- :mod:`~autograder.sandbox.warm_up`, :mod:`~autograder.sandbox.huge_pages`: what a server does before it forks, so that
-  each child has less to do;
+- :mod:`~autograder.sandbox.families`, :mod:`~autograder.sandbox.warm_up`, :mod:`~autograder.sandbox.huge_pages`: what a
+  server does before it forks, so that each child has less to do;
 - :mod:`~autograder.sandbox.namespaces`, :mod:`~autograder.sandbox.seccomp`: what a child gives up before it runs;
 - :mod:`~autograder.sandbox.notebook`, :mod:`~autograder.sandbox.shell`, :mod:`~autograder.sandbox.capture`: the
   student's process: runs the cells, keeps what they show, forks a snapshot for each test;

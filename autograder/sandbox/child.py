@@ -187,7 +187,7 @@ def _with_room_for_frames(function: Callable[..., Any], *args: Any) -> None:
 
 # Python takes memory for the frames of its functions in pieces of 16 KB from the kernel, and gives a piece back as soon
 # as it is empty: a loop whose calls cross the end of a piece asks the kernel twice in each turn. The frame of this
-# function, with a million of bytes that it never uses, gets a piece of two million, and all calls below it fit into that.
+# function claims a million bytes, which it never touches, so it gets a piece of two, and all calls below fit into it.
 _with_room_for_frames.__code__ = _with_room_for_frames.__code__.replace(co_stacksize=140_000)
 
 

@@ -34,6 +34,7 @@ class WarmServer:
     ) -> None:
         self.role: Role = role
         self._options = (role, sandbox, cache)
+        self._families: frozenset[str] = frozenset()
         self._forks = forks
         self._lock = threading.Lock()
         self._process: ServerProcess | None = None
@@ -82,8 +83,20 @@ class WarmServer:
                 raise
         raise AssertionError("unreachable")
 
-    def warm_up(self) -> None:
-        """Start the server's process, which takes seconds, before it is needed."""
+    def warm_up(self, families: frozenset[str] = frozenset()) -> None:
+        """Start the server's process, which takes seconds, before it is needed.
+
+        Parameters
+        ----------
+        families : frozenset of str
+            Modules that it imports, beside those that it has had to import until now: see
+            `autograder.sandbox.families`. If there are new ones, a new process takes over.
+        """
+        with self._lock:
+            if not families <= self._families:
+                self._families |= families
+                if self._process is not None:
+                    self._process.retire()
         self._take().release()
 
     def close(self) -> None:
@@ -99,6 +112,6 @@ class WarmServer:
             if current is None or current.is_retired or current.has_ended() or current.forks >= self._forks:
                 if current is not None:
                     current.retire()
-                self._process = current = ServerProcess(*self._options)
+                self._process = current = ServerProcess(*self._options, self._families)
             current.hold()
             return current

@@ -11,6 +11,7 @@ from autograder.jobs import Job, JobResult
 from autograder.sandbox.bubblewrap import require_bubblewrap
 from autograder.sandbox.client import Sandbox, WarmServer
 from autograder.sandbox.environment import data_cache
+from autograder.sandbox.families import families_of
 from autograder.sandbox.jobs import run_job
 from autograder.sandbox.limits import Limits
 
@@ -50,7 +51,8 @@ class Engine:
         self._student = WarmServer("student", sandbox=sandbox, cache=self.cache, forks=forks)
         self._tests = WarmServer("tests", sandbox=sandbox, cache=self.cache, forks=forks)
         self._lock = threading.Lock()
-        self._is_warm = self._has_data = False
+        self._families: frozenset[str] | None = None  # what the servers have imported
+        self._has_data = False
 
     def __enter__(self) -> Engine:
         return self
@@ -59,19 +61,25 @@ class Engine:
         self._student.close()
         self._tests.close()
 
-    def warm_up(self) -> None:
+    def warm_up(self, text: str = "") -> None:
         """Start both servers, which takes seconds; done by the first job otherwise.
+
+        Parameters
+        ----------
+        text : str, optional
+            The instructor's own of a notebook to come: the servers import what it names.
 
         Raises
         ------
         CourseError
             If one does not start.
         """
+        families = families_of(text)
         with self._lock:
-            if not self._is_warm:
+            if self._families is None or not families <= self._families:
                 with ThreadPoolExecutor(2) as pool:
-                    list(pool.map(WarmServer.warm_up, (self._student, self._tests)))
-                self._is_warm = True
+                    list(pool.map(lambda server: server.warm_up(families), (self._student, self._tests)))
+                self._families = families | (self._families or frozenset())
 
     def provide_data(self, text: str) -> None:
         """Make the data set that a notebook with this text would make, which each would do again otherwise."""
@@ -92,5 +100,5 @@ class Engine:
         cancelled: threading.Event | None = None,
     ) -> JobResult:
         """Run a notebook and its tests; see `autograder.sandbox.jobs.run_job`."""
-        self.warm_up()
+        self.warm_up(job.instructors_text())
         return run_job(self._student, self._tests, job, limits, files, test_files, cancelled)

@@ -14,19 +14,16 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from autograder.sandbox import child, namespaces
+from autograder.sandbox.families import ALL, modules_of
 from autograder.sandbox.huge_pages import collapse_memory
 from autograder.sandbox.warm_up import draw_once, export_once
 
 __all__ = ["main"]
 
-_COMMON = ("torch", "torch.nn", "torch.optim", "torch._dynamo", "numpy", "scipy.linalg", "sklearn.datasets", "pandas")
-_COMMON += ("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "matplotlib.pyplot", "PIL.Image")
-# not the inline backend: it joins the shell that there is when it is imported
-_COMMON += ("matplotlib.backends.backend_agg", "factorkit.data", "factorkit.training", "factorkit.plots")
-_COMMON += ("factorkit.checks", "micronet_resources.profile")
 _BY_ROLE = {
     "student": (
         "IPython.core.completer",
@@ -37,8 +34,7 @@ _BY_ROLE = {
         "pygments.lexers.python",
         "autograder.sandbox.notebook",
     ),
-    # not for students: a lab whose answers they hold looks whether the notebook has imported them
-    "tests": ("pytest", "factorkit.layers", "autograder.two_process.checks"),
+    "tests": ("pytest", "autograder.two_process.checks"),
 }
 
 
@@ -47,6 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fork a child for each socket that arrives.")
     parser.add_argument("role", choices=_BY_ROLE)
     parser.add_argument("descriptor", type=int, help="the descriptor of a socket to the grader")
+    parser.add_argument(
+        "--families", nargs="*", choices=sorted(ALL), default=[], help="what notebooks are about to use"
+    )
     parser.add_argument("--isolated", action="store_true", help="children enter namespaces; this runs in bubblewrap")
     parser.add_argument("--fonts", type=Path, help="a folder with matplotlib's lists of fonts")
     arguments = parser.parse_args()
@@ -55,7 +54,7 @@ def main() -> None:
         namespaces.forbid_inspection()
     control = socket.socket(fileno=arguments.descriptor)
     control.set_inheritable(False)
-    _preload(arguments.role, arguments.fonts)
+    _preload(arguments.role, arguments.families, arguments.fonts)
     control.sendall(b"r")
     while True:
         try:
@@ -69,7 +68,7 @@ def main() -> None:
             os.waitpid(started, 0)
 
 
-def _preload(role: str, fonts: Path | None) -> None:
+def _preload(role: str, families: Sequence[str], fonts: Path | None) -> None:
     """Import, and check that a fork is safe: threads do not live on in a child, but the locks that they hold do."""
     if fonts is not None:
         folder = Path(os.environ["MPLCONFIGDIR"])
@@ -77,14 +76,15 @@ def _preload(role: str, fonts: Path | None) -> None:
         for path in fonts.glob("fontlist-*.json"):
             shutil.copy(path, folder)
     gc.disable()  # a fifth of the time of these imports, and nothing to collect yet
-    for name in (*_COMMON, *_BY_ROLE[role]):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError:
-            if name.startswith("autograder"):
-                raise
-    draw_once()
-    export_once()
+    for name in (*modules_of(families), *_BY_ROLE[role]):
+        _import(name)
+    if role == "tests" and "factorkit" in families:
+        # not for students: a lab whose answers it holds looks whether the notebook has imported it
+        _import("factorkit.layers")
+    if "matplotlib" in families:
+        draw_once()
+    if "factorkit" in families:
+        export_once()
     with contextlib.suppress(FileNotFoundError):
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
@@ -93,6 +93,14 @@ def _preload(role: str, fonts: Path | None) -> None:
     gc.freeze()
     gc.enable()
     collapse_memory()
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        if name.startswith("autograder"):
+            raise
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -38,9 +38,9 @@ _CREDENTIALS = struct.Struct("3i")
 class ServerProcess:
     """One process of a server. It ends when it was retired and the last who held it released it."""
 
-    def __init__(self, role: Role, sandbox: Sandbox, cache: Path | None) -> None:
+    def __init__(self, role: Role, sandbox: Sandbox, cache: Path | None, families: Collection[str]) -> None:
         self.isolated, self.forks, self.is_retired = sandbox == "bubblewrap", 0, False
-        self._role, self._holders = role, 0
+        self._role, self._families, self._holders = role, sorted(families), 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._folder = tempfile.mkdtemp(prefix="factorkit-")
@@ -77,7 +77,7 @@ class ServerProcess:
                     *command,
                     "--isolated",
                 ]
-            command += ["--fonts", _FONTS if self.isolated else str(fonts)]
+            command += ["--fonts", _FONTS if self.isolated else str(fonts), "--families", *self._families]
             with tempfile.TemporaryFile() as errors:
                 with subprocess.Popen(
                     command,

@@ -107,7 +107,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         patch.setenv("FACTORKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("A_SECRET_TOKEN", "secret")
         with Engine() as made:
-            made.warm_up()
+            made.warm_up("factorkit")
             yield made
 
 

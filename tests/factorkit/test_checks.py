@@ -114,6 +114,57 @@ def test_views_of_a_fixed_batch_work_at_other_batch_sizes():
     torch.testing.assert_close(trusted_copy(model, images[:2])(images), model(images))
 
 
+class OfTheBatch(nn.Module):
+    """What it does depends on how many images there are."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        match self.kind:
+            case "mean":
+                return images.sum(dim=0) / images.shape[0]
+            case "rows":
+                return images.reshape(images.shape[0], -1)
+            case "tuple":
+                return images[: images.shape[0] // 2], images.flatten(1)
+        return images[: images.shape[0] - 1] + 1
+
+
+@pytest.mark.parametrize("kind", ["mean", "rows", "tuple", "all but one"])
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_what_depends_on_the_batch_is_not_fixed_at_the_examples_size(kind, size):
+    model = OfTheBatch(kind)
+    copy = trusted_copy(model, torch.randn(size, 3, 4))
+    for other in (2, 5, 9):
+        images = torch.randn(other, 3, 4)
+        torch.testing.assert_close(copy(images), model(images))
+
+
+def test_random_operations_are_exported():
+    class Noisy(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return F.dropout(images, 0.5, training=True)
+
+    assert trusted_copy(Noisy(), torch.ones(4, 3))(torch.ones(7, 3)).shape == (7, 3)
+
+
+def test_a_buffer_that_the_network_changes_is_left_as_it_was():
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.calls.add_(1)
+            return images
+
+    model = Counts()
+    trusted_copy(model, torch.ones(4, 3))
+    assert model.calls == 0
+
+
 def test_being_graded_follows_the_environment(monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     assert not being_graded()

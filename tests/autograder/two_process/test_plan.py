@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autograder.jobs import JobCell
+from autograder.jobs import Job, JobCell
 from autograder.two_process.needs import needs
-from autograder.two_process.plan import Step, plan
+from autograder.two_process.plan import Step, plan, read_steps, written_steps
 from autograder.two_process.source import has_command, source_of
 
 ANSWER = "def area(r):\n    return 3 * r"
@@ -114,3 +114,17 @@ def test_a_name_is_needed_unless_the_cell_has_surely_bound_it():
     assert needs("try:\n    c = 1\nexcept E: pass\nc += 1") == {"E", "c"}
     assert needs("[i for i in values]\nf = lambda j: j + k\nclass A(B): d = e") == {"values", "k", "B", "e", "__name__"}
     assert needs("1 +") == set()
+
+
+def test_a_plan_reaches_the_checking_process_as_it_is():
+    cells = (
+        JobCell(0, "setup", "locked", "import math\nfrom os import path as place\n%matplotlib inline"),
+        JobCell(1, "answer", "solution", "", reference="import torch\ndef area(r): return math.pi * r**2"),
+        JobCell(2, "more", "extra", "x = 1"),
+        JobCell(3, "test", "test", "kept = area(2)\nassert kept", points=2.5),
+        JobCell(4, "later", "locked", "print(kept)"),
+    )
+    job = Job("student-001", "lab", "lab", cells, 5, 50)
+    read, steps = read_steps(written_steps(job))
+    assert read == job and steps == plan(cells)
+    assert steps[1].imports == ("import torch",) and steps[3].is_used_later

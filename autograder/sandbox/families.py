@@ -1,0 +1,57 @@
+"""Which modules a server imports before it forks: those that the instructor's own text of a notebook names.
+
+A lab that does without torch and matplotlib has its servers ready in a fraction of the time and memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+__all__ = ["ALL", "families_of", "modules_of"]
+
+_FIGURES = ("matplotlib.pyplot", "PIL.Image", "matplotlib.backends.backend_agg")
+# not the inline backend: it joins the shell that there is when it is imported
+_MODULES = {
+    "torch": ("torch.nn", "torch.optim", "torch._dynamo"),
+    "scipy": ("scipy.linalg",),
+    "sklearn": ("sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
+    "pandas": ("pandas",),
+    "PIL": ("PIL.Image",),
+    "matplotlib": _FIGURES,
+    "pylab": _FIGURES,
+    "factorkit": ("factorkit.data", "factorkit.training", "factorkit.plots", "factorkit.checks"),
+    "micronet_resources": ("micronet_resources.profile",),
+}
+_USE_ALL = {"factorkit", "micronet_resources"}
+
+ALL = frozenset(_MODULES)
+"""Every family."""
+
+
+@functools.lru_cache(maxsize=64)
+def families_of(text: str) -> frozenset[str]:
+    """The families of modules that a text names.
+
+    Examples
+    --------
+    >>> sorted(families_of("import pandas as pd\\nimport torch.nn.functional as F"))
+    ['pandas', 'torch']
+    >>> families_of("from factorkit import data") == ALL
+    True
+    """
+    found = frozenset(name for name in _MODULES if re.search(rf"\b{name}\b", text))
+    return ALL if found & _USE_ALL else found
+
+
+def modules_of(families: Iterable[str]) -> tuple[str, ...]:
+    """What to import for them, in a fixed order.
+
+    Examples
+    --------
+    >>> modules_of(["pandas", "scipy"])
+    ('scipy.linalg', 'pandas')
+    """
+    wanted = set(families)
+    return tuple(dict.fromkeys(name for family, names in _MODULES.items() if family in wanted for name in names))
