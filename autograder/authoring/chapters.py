@@ -22,7 +22,7 @@ DIRECTIVE = re.compile(r"^```\{([a-z-]+)\}.*\n(?::.*\n)*\n?((?:(?!```).*\n)*?)``
 HEADINGS = {"exercise": "**Exercise.** ", "solution": "**Solution.** ", "solution-start": "**Solution.**"}
 PREFIXES = re.compile(r"^(eq|fig|tab|sec)-")
 WORDS = {"eq": "equation ", "numref": "the figure on ", "cite:t": "", "cite:p": ""}
-LINK_TO_CHAPTER = re.compile(r"\]\((\w+)\.md(#[\w-]+)?\)")
+LINK = re.compile(r"\[([^\[\]]+)\]\(((?:\.\./)?[\w/]+)\.md(?:#[\w-]+)?\)")
 
 
 def as_notebook(text: str) -> NotebookNode:
@@ -51,7 +51,8 @@ def as_notebook(text: str) -> NotebookNode:
 def chapter_files(root: Path) -> dict[str, bytes]:
     """The chapters of a book as notebooks with the data that they read, by their paths in the repository.
 
-    Links between chapters lead to notebooks. A book without chapters has none.
+    Links between chapters lead to notebooks; of links to other pages, which are not among them, the words stay. A book
+    without chapters has none.
 
     Parameters
     ----------
@@ -63,11 +64,12 @@ def chapter_files(root: Path) -> dict[str, bytes]:
     executed = {name: text for name, text in pages.items() if is_executed(text)}
 
     def link(found: re.Match[str]) -> str:
-        return f"]({found[1]}.ipynb)" if found[1] in executed else found[0]
+        words, page = found.groups()
+        return f"[{words}]({page}.ipynb)" if page in executed else f"{words} (on the website)"
 
     files = {}
     for name, text in executed.items():
-        written = jupytext.writes(as_notebook(LINK_TO_CHAPTER.sub(link, text)), fmt="ipynb")
+        written = jupytext.writes(as_notebook(LINK.sub(link, text)), fmt="ipynb")
         files[f"book/chapters/{name}.ipynb"] = f"{written.rstrip()}\n".encode()
     for path in sorted((folder / "data").glob("*")) if files else []:
         files[path.relative_to(root).as_posix()] = path.read_bytes()

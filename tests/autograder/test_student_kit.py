@@ -126,6 +126,7 @@ def test_the_chapters_find_their_data_the_labs_and_each_other(kit):
         nbformat.validate(notebook)
         assert not any(cell.get("outputs") for cell in notebook.cells)
         source = "\n".join(cell.source for cell in notebook.cells)
+        assert not re.search(r"\]\([\w./#-]+\.md", source), f"{name} links a page that is not here"
         places = re.findall(r"\]\(([\w./]+\.ipynb)|\"(data/\w+\.json)\"", source)
         for place in ("".join(each) for each in places):
             assert ((kit.folder / name).parent / place).resolve().is_file(), f"{name}: {place}"

@@ -85,10 +85,10 @@ def test_the_download_is_the_notebook_in_plain_words(pages, course):
     assert second == "1 + 1"
 
 
-def test_in_the_students_kit_chapters_link_notebooks(course):
+def test_in_the_students_kit_chapters_link_notebooks_and_name_other_pages(course):
     (kept,) = chapter_files(course).values()
     source = nbformat.reads(kept.decode(), 4).cells[0].source
-    assert "[this page](ranks.ipynb), [the other](other.md)" in source
+    assert "[this page](ranks.ipynb), the other (on the website) and" in source
 
 
 def test_a_page_that_is_not_executed_has_no_buttons(pages):
