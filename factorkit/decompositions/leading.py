@@ -5,7 +5,7 @@ from __future__ import annotations
 import scipy.linalg
 import torch
 
-__all__ = ["gram", "gram_is_coarse", "improved_vectors", "leading_vectors"]
+__all__ = ["gram", "gram_is_coarse", "improved_vectors", "leading_pairs", "leading_vectors"]
 
 COARSE_BELOW = 3e-3
 EXACT_BELOW = 1e-6
@@ -51,24 +51,39 @@ def leading_vectors(matrix: torch.Tensor, rank: int) -> torch.Tensor:
             [1.],
             [0.]])
     """
+    return leading_pairs(matrix, rank)[0]
+
+
+def leading_pairs(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, float]:
+    """What :func:`leading_vectors` gives, and the sum of the squares of their singular values.
+
+    Examples
+    --------
+    >>> leading_pairs(torch.diag(torch.tensor([3.0, 1.0, 2.0])), 2)[1]
+    13.0
+    """
     rows, columns = matrix.shape
     if rank == rows:
-        return torch.eye(rows, dtype=matrix.dtype, device=matrix.device)
-    matrix = _scaled(matrix)
-    if rank <= columns < rows:
-        return torch.linalg.qr(matrix @ _eigenvectors(gram(matrix.T), rank)).Q
-    return _eigenvectors(gram(matrix), rank)
+        identity = torch.eye(rows, dtype=matrix.dtype, device=matrix.device)
+        return identity, float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) ** 2
+    scale, matrix = _scaled(matrix)
+    turned = rank <= columns < rows
+    values, vectors = _eigenpairs(gram(matrix.T if turned else matrix), rank)
+    if turned:
+        vectors = torch.linalg.qr(matrix @ vectors).Q
+    return vectors, float(values.sum(dtype=torch.float64)) * scale**2
 
 
-def _eigenvectors(symmetric: torch.Tensor, number: int) -> torch.Tensor:
-    """Those of the largest eigenvalues, largest first."""
+def _eigenpairs(symmetric: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest eigenvalues, and their vectors, largest first."""
     size = len(symmetric)
     if symmetric.device.type != "cpu" or FEW * number > size:
-        return torch.linalg.eigh(symmetric).eigenvectors[:, -number:].flip(1)
+        values, vectors = torch.linalg.eigh(symmetric)
+        return values[-number:], vectors[:, -number:].flip(1)
     # torch takes all eigenvectors: for 10 of 512, three times as long
     wanted = size - number, size - 1
-    _, vectors = scipy.linalg.eigh(symmetric.numpy(), subset_by_index=wanted, driver="evr", check_finite=False)
-    return torch.from_numpy(vectors).flip(1)
+    values, vectors = scipy.linalg.eigh(symmetric.numpy(), subset_by_index=wanted, driver="evr", check_finite=False)
+    return torch.from_numpy(values), torch.from_numpy(vectors).flip(1)
 
 
 def improved_vectors(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -90,7 +105,7 @@ def improved_vectors(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tenso
     tensor([[0.9965],
             [0.0830]])
     """
-    matrix = _scaled(matrix)
+    matrix = _scaled(matrix)[1]
     return torch.linalg.qr(matrix @ (matrix.T @ vectors)).Q
 
 
@@ -111,8 +126,8 @@ def gram_is_coarse(weight: torch.Tensor, error: float) -> bool:
     return weight.dtype == torch.float32 and EXACT_BELOW < error < COARSE_BELOW
 
 
-def _scaled(matrix: torch.Tensor) -> torch.Tensor:
-    """The matrix, divided by its largest entry if a square could underflow or overflow."""
+def _scaled(matrix: torch.Tensor) -> tuple[float, torch.Tensor]:
+    """A number and the matrix divided by it: its largest entry if a square could underflow or overflow, else 1."""
     low, high = torch.aminmax(matrix)
     largest = max(-float(low), float(high))
-    return matrix if largest == 0 or 1e-6 < largest < 1e6 else matrix / largest
+    return (1.0, matrix) if largest == 0 or 1e-6 < largest < 1e6 else (largest, matrix / largest)

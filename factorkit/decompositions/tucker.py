@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 
 from factorkit.arguments import one_of, positive_integers
-from factorkit.decompositions.leading import gram_is_coarse, improved_vectors, leading_vectors
+from factorkit.decompositions.leading import gram_is_coarse, improved_vectors, leading_pairs, leading_vectors
 from factorkit.decompositions.tucker_results import Tucker1, Tucker2, blocks, mode_product, unfolded
 from factorkit.decompositions.weights import checked_rank, checked_weight
 
@@ -162,20 +162,20 @@ def _tucker2(
     over_inputs = _product(weight, 1, in_rank, by_input)
     in_factor = leading_vectors(by_input, in_rank)
     reduced = over_inputs(in_factor)
-    out_factor = leading_vectors(reduced, out_rank)
-    core = out_factor.T @ reduced
+    out_factor, kept = leading_pairs(reduced, out_rank)
     if sweeps and out_rank < outputs and in_rank < inputs:  # else the singular vectors are the best
         over_outputs = _product(weight, 0, out_rank, weight.flatten(1))
-        energy = float(torch.linalg.vector_norm(weight, dtype=torch.float64)) ** 2
-        error = _error(energy, core)
+        energy = _energy(weight)
+        error = _error(energy, kept)
         for _ in range(sweeps):
-            in_factor = _better(over_outputs(out_factor), in_factor)
+            in_factor, _ = _better(over_outputs(out_factor), in_factor)
             reduced = over_inputs(in_factor)
-            out_factor = _better(reduced, out_factor)
-            core = out_factor.T @ reduced
-            before, error = error, _error(energy, core)
+            out_factor, known = _better(reduced, out_factor)
+            kept = _energy(out_factor.T @ reduced) if known is None else known
+            before, error = error, _error(energy, kept)
             if before - error < tolerance:
                 break
+    core = out_factor.T @ reduced
     return core.reshape(out_rank, pixels, in_rank).transpose(1, 2), out_factor, in_factor
 
 
@@ -194,15 +194,18 @@ def _product(
     return lambda factor: (matrix @ factor).reshape(other, -1)
 
 
-def _better(reduced: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """The best factor for the other one, or a step towards it where all eigenvectors would cost much more."""
+def _better(reduced: torch.Tensor, factor: torch.Tensor) -> tuple[torch.Tensor, float | None]:
+    """The best factor for the other one and the energy that it keeps; where that costs much, a step towards it."""
     rows, rank = factor.shape
     if FEW * rank <= rows:
-        return improved_vectors(reduced, factor)
-    return leading_vectors(reduced, rank)
+        return improved_vectors(reduced, factor), None
+    return leading_pairs(reduced, rank)
 
 
-def _error(energy: float, core: torch.Tensor) -> float:
+def _energy(tensor: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
+
+
+def _error(energy: float, kept: float) -> float:
     """Relative error, from what an orthogonal projection keeps of the energy."""
-    kept = float(torch.linalg.vector_norm(core, dtype=torch.float64)) ** 2
     return math.sqrt(max(1 - kept / energy, 0)) if energy else 0.0
