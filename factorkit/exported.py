@@ -80,46 +80,46 @@ def _takes_other_batches(
 
     They nearly always do, and an export with a free batch size takes three times as long.
     """
-    signature = exported.graph_signature
     if all(tensor.ndim and len(tensor) == 1 for tensor in example):
         return True  # torch.export always takes one for a fixed size
     if any(not tensor.ndim or len(tensor) < 2 for tensor in example):
         return False
     other = [tensor[:3] if len(tensor) > 3 else torch.cat([tensor, tensor, tensor[:1]]) for tensor in example]
-    store = {**exported.constants, **exported.state_dict}
-    sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    sources |= signature.inputs_to_lifted_tensor_constants
-    inputs = iter(other)
+    own, inputs = _own_tensors(exported), iter(other)
+    names = [node.name for node in exported.graph.find_nodes(op="placeholder")]
+    given = [own[name] if name in own else next(inputs) for name in names]
     buffers = [(buffer, buffer._version, buffer.clone()) for buffer in network.buffers()]
     try:
-        given = [
-            store[sources[node.name]] if node.name in sources else next(inputs)
-            for node in exported.graph.find_nodes(op="placeholder")
-        ]
-        found = tree_leaves(fx.Interpreter(exported.graph_module).run(*given))
-        expected = tree_leaves(network(*other))
-    except Exception:  # sizes that do not fit: the export with a free batch size says what there is to say
+        with torch.random.fork_rng(devices=[]):
+            found = tree_leaves(fx.Interpreter(exported.graph_module).run(*given))
+            expected = tree_leaves(network(*other))
+        return len(found) == len(expected) and all(map(torch.equal, found, expected))
+    except Exception:  # sizes that do not fit, or outputs that are no tensors: for the export with a free batch size
         return False
     finally:
         for buffer, version, before in buffers:
             if buffer._version != version:  # the network changes it, and is to be left as it was
                 buffer.copy_(before)
-    pairs = zip(found, expected, strict=False)
-    return len(found) == len(expected) and all(torch.equal(one, another) for one, another in pairs)
 
 
-def _as_data(exported: torch.export.ExportedProgram) -> dict[str, Any]:
+def _own_tensors(exported: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+    """The tensors that the network has itself, by the names of the nodes that stand for them."""
     signature = exported.graph_signature
     sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     sources |= signature.inputs_to_lifted_tensor_constants
-    store: dict[str, torch.Tensor] = {**exported.constants, **exported.state_dict}
+    store = {**exported.constants, **exported.state_dict}
+    return {name: store[source] for name, source in sources.items()}
+
+
+def _as_data(exported: torch.export.ExportedProgram) -> dict[str, Any]:
+    own = _own_tensors(exported)
     numbers = {node: number for number, node in enumerate(exported.graph.nodes)}
     places: dict[int, int] = {}
     data: dict[str, Any] = {"inputs": [], "reads": {}, "tensors": [], "steps": [], "output": None}
     for node in exported.graph.nodes:
-        if node.op == "placeholder" and node.name in sources:
+        if node.op == "placeholder" and node.name in own:
             if node.users:
-                tensor = store[sources[node.name]]
+                tensor = own[node.name]
                 if id(tensor) not in places:
                     places[id(tensor)] = len(data["tensors"])
                     data["tensors"].append(tensor.detach().clone())

@@ -99,6 +99,10 @@ class WarmServer:
                     self._process.retire()
         self._take().release()
 
+    def is_warm(self, families: frozenset[str]) -> bool:
+        """Whether it has been started with these modules."""
+        return self._process is not None and families <= self._families
+
     def close(self) -> None:
         """End the server and its children."""
         with self._lock:

@@ -51,7 +51,6 @@ class Engine:
         self._student = WarmServer("student", sandbox=sandbox, cache=self.cache, forks=forks)
         self._tests = WarmServer("tests", sandbox=sandbox, cache=self.cache, forks=forks)
         self._lock = threading.Lock()
-        self._families: frozenset[str] | None = None  # what the servers have imported
         self._has_data = False
 
     def __enter__(self) -> Engine:
@@ -76,10 +75,10 @@ class Engine:
         """
         families = families_of(text)
         with self._lock:
-            if self._families is None or not families <= self._families:
+            cold = [server for server in (self._student, self._tests) if not server.is_warm(families)]
+            if cold:
                 with ThreadPoolExecutor(2) as pool:
-                    list(pool.map(lambda server: server.warm_up(families), (self._student, self._tests)))
-                self._families = families | (self._families or frozenset())
+                    list(pool.map(lambda server: server.warm_up(families), cold))
 
     def provide_data(self, text: str) -> None:
         """Make the data set that a notebook with this text would make, which each would do again otherwise."""

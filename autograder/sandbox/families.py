@@ -11,16 +11,14 @@ from collections.abc import Iterable
 
 __all__ = ["ALL", "families_of", "modules_of"]
 
-_FIGURES = ("matplotlib.pyplot", "PIL.Image", "matplotlib.backends.backend_agg")
-# not the inline backend: it joins the shell that there is when it is imported
 _MODULES = {
     "torch": ("torch.nn", "torch.optim", "torch._dynamo"),
     "scipy": ("scipy.linalg",),
     "sklearn": ("sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
     "pandas": ("pandas",),
     "PIL": ("PIL.Image",),
-    "matplotlib": _FIGURES,
-    "pylab": _FIGURES,
+    # not the inline backend: it joins the shell that there is when it is imported
+    "matplotlib": ("matplotlib.pyplot", "PIL.Image", "matplotlib.backends.backend_agg"),
     "factorkit": ("factorkit.data", "factorkit.training", "factorkit.plots", "factorkit.checks"),
     "micronet_resources": ("micronet_resources.profile",),
 }

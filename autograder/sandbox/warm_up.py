@@ -35,8 +35,7 @@ def export_once() -> None:
     except ModuleNotFoundError:
         return
     layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
-    # one image: from two on the network is run, and that starts a thread
     network = nn.Sequential(*layers, nn.Linear(64, 2)).eval()
-    describe(network, torch.zeros(1, 3, 8, 8))
+    describe(network, torch.zeros(1, 3, 8, 8))  # of two images on the network is run, and that starts a thread
     any_size = ({0: torch.export.Dim.AUTO},)
     torch.export.export(network, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=any_size, strict=False)

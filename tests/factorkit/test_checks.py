@@ -150,6 +150,18 @@ def test_random_operations_are_exported():
     assert trusted_copy(Noisy(), torch.ones(4, 3))(torch.ones(7, 3)).shape == (7, 3)
 
 
+def test_outputs_that_are_no_tensors_and_the_state_of_random_numbers_are_kept():
+    class Pair(nn.Module):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, int]:
+            return F.dropout(images, 0.0, training=True), 3
+
+    before = torch.random.get_rng_state()
+    copy = trusted_copy(Pair(), torch.ones(4, 3))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    images, number = copy(torch.ones(7, 3))
+    assert torch.equal(images, torch.ones(7, 3)) and number == 3
+
+
 def test_a_buffer_that_the_network_changes_is_left_as_it_was():
     class Counts(nn.Module):
         def __init__(self) -> None:
