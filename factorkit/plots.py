@@ -6,6 +6,7 @@ everybody; the colors are those of Okabe and Ito.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -16,6 +17,8 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+from factorkit.checks import being_graded
 
 __all__ = ["PALETTE", "plot_costs", "plot_history", "plot_images", "plot_kernels", "plot_tradeoff", "use_style"]
 
@@ -31,8 +34,17 @@ LABELS = {
 }
 
 
-def use_style() -> None:
+def use_style(*, draw_when_graded: bool = False) -> None:
     """Set matplotlib's defaults to the look of the course, for all figures that follow.
+
+    While a grader runs the notebook, figures are made and closed as ever but not drawn: the line of text that stands
+    for a figure takes its place. Drawing takes more than a third of the time of a lab whose own cells plot a lot, and
+    nine tenths of the size of its feedback.
+
+    Parameters
+    ----------
+    draw_when_graded : bool, optional
+        Draw them then, too: for a lab in which a person gives points for a figure.
 
     Examples
     --------
@@ -56,6 +68,17 @@ def use_style() -> None:
             "savefig.dpi": 160,
         }
     )
+    if being_graded() and not draw_when_graded:
+        _show_figures_as_text()
+
+
+def _show_figures_as_text() -> None:
+    """What ``%config InlineBackend.figure_formats = []`` does."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from matplotlib_inline.config import InlineBackend
+
+        InlineBackend.instance(parent=shell).figure_formats = set()
 
 
 def _new_axes(ax: Axes | None) -> Axes:

@@ -20,7 +20,7 @@ from pathlib import Path
 from autograder.sandbox import child, namespaces
 from autograder.sandbox.families import ALL, modules_of
 from autograder.sandbox.huge_pages import collapse_memory
-from autograder.sandbox.warm_up import draw_once, export_once
+from autograder.sandbox.warm_up import convolve_once, draw_once, export_once
 
 __all__ = ["main"]
 
@@ -87,6 +87,8 @@ def _preload(role: str, families: Sequence[str], fonts: Path | None) -> None:
                 raise
     if "matplotlib" in families:
         draw_once()
+    if "torch" in families:
+        convolve_once()
     if "factorkit" in families:
         export_once()
     with contextlib.suppress(FileNotFoundError):

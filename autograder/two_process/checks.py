@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from autograder.jobs import Job, JobCell, TestResult
+from autograder.jobs import Job, TestResult
 from autograder.two_process import displays, outputs
 from autograder.two_process.advice import advice
-from autograder.two_process.environment import checking, compile_cell, time_limit
+from autograder.two_process.compiled import read_compiled
+from autograder.two_process.environment import checking, time_limit
 from autograder.two_process.files import SharedFiles
 from autograder.two_process.lab_checks import connected_to
 from autograder.two_process.names import Names
@@ -75,29 +76,28 @@ class _Checks:
         """Go through the cells; send a result for each test."""
         also_theirs: set[str] = set()
         for count, step in enumerate(self._steps, start=1):
-            cell = step.cell
-            filename = f"<cell {count}: {cell.name}>"
+            cell, filename = step.cell, step.filename
             self.cells[filename] = count, cell.source
             linecache.cache[filename] = (len(cell.source), None, cell.source.splitlines(True), filename)
             if cell.kind == "test":
                 theirs, ours = step.theirs | also_theirs, step.ours - also_theirs
-                self._send_result(replace(step, theirs=theirs, ours=ours, imports=()), filename, count)
+                self._send_result(replace(step, theirs=theirs, ours=ours, imports=()), count)
                 continue
             self.names.enter(step, None)
             if cell.kind != "locked":
                 self.texts.append(cell.source)
             if step.run:
-                also_theirs = (also_theirs - step.ours) | self._run_locked(step, filename)
+                also_theirs = (also_theirs - step.ours) | self._run_locked(step)
             else:
-                self._run_imports(step, filename)
+                self._run_imports(step)
         self._reserve.finish()
 
-    def _send_result(self, step: Step, filename: str, count: int) -> None:
+    def _send_result(self, step: Step, count: int) -> None:
         """Have a test run in a process that may get lost."""
         cell, sock = step.cell, self._sockets.pop(0)
         role = self._reserve.begin()
         if role == "run":
-            write(self._results, asdict(self._test(step, filename, count, sock)))
+            write(self._results, asdict(self._test(step, count, sock)))
             self._reserve.done(leaves_something=step.is_used_later)
             return
         os.close(sock)
@@ -113,12 +113,12 @@ class _Checks:
 
     # ---- the instructor's cells
 
-    def _run_locked(self, step: Step, filename: str) -> set[str]:
+    def _run_locked(self, step: Step) -> set[str]:
         """Run a locked cell; the answer are names that turn out to be the student's."""
         before = set(self.names)
         try:
             with checking(self.names, None, self.texts), time_limit(self.job.cell_seconds), _printing_nowhere():
-                body, last, _ = compile_cell(step.cell.source, filename)
+                body, last, _ = read_compiled(step.compiled, step.cell.source, step.filename)
                 exec(body, self.names)
                 if last is not None:
                     eval(last, self.names)
@@ -134,14 +134,14 @@ class _Checks:
         reason = f"the lab's cell {step.cell.name!r} failed in the checking process: {type(error).__name__}: {error}"
         self.names.broken.update({name: reason[:1000] for name in step.ours if not dict.__contains__(self.names, name)})
 
-    def _run_imports(self, step: Step, filename: str) -> None:
+    def _run_imports(self, step: Step) -> None:
         for statement in step.imports:
             with contextlib.suppress(Exception), time_limit(self.job.cell_seconds), _printing_nowhere():
-                exec(compile(statement, filename, "exec", dont_inherit=True), self.names)
+                exec(compile(statement, step.filename, "exec", dont_inherit=True), self.names)
 
     # ---- tests
 
-    def _test(self, step: Step, filename: str, count: int, descriptor: int) -> TestResult:
+    def _test(self, step: Step, count: int, descriptor: int) -> TestResult:
         cell = step.cell
         sock = socket.socket(fileno=descriptor)
         session = Session(sock, self.names.locked(), step.theirs, self.end)
@@ -165,7 +165,7 @@ class _Checks:
                 limit = min(self.job.cell_seconds, max(self.end - started, 0.1))
                 session.deadline = started + limit
                 with time_limit(limit + _GRACE, session):
-                    points = outputs.earned(self._evaluate(cell, filename), cell.points)
+                    points = outputs.earned(self._evaluate(step), cell.points)
         except BaseException as caught:
             error = caught
         finally:
@@ -184,14 +184,14 @@ class _Checks:
         outcome, name, message = self._explain(error, reached)
         words = advice(cell.source, error, session.restructured) if outcome == "failed" else ""
         message = f"{message}\n({words}.)" if words and words not in message else message
-        trace = format_error(error, name, message, self.cells, first=filename)
+        trace = format_error(error, name, message, self.cells, first=step.filename)
         shown.append(outputs.error_output(name, message, trace))
         last = f"{name}: {message}" if message else name
         return TestResult(cell.index, cell.name, 0.0, cell.points, outcome, last[:2000], seconds, tuple(shown))
 
-    def _evaluate(self, cell: JobCell, filename: str) -> Any:
+    def _evaluate(self, step: Step) -> Any:
         """Run a test cell; its value, if it shows one."""
-        body, last, is_shown = compile_cell(cell.source, filename)
+        body, last, is_shown = read_compiled(step.compiled, step.cell.source, step.filename)
         exec(body, self.names)
         value = None if last is None else eval(last, self.names)
         return value if is_shown else None

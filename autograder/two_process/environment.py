@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import inspect
 import signal
 import sys
-import types
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from autograder.two_process.compiled import TYPE_OF
 from autograder.two_process.displays import display, displaying
 from autograder.two_process.proxies import link_of
-from autograder.two_process.source import plain_source, source_of
+from autograder.two_process.source import source_of
 from autograder.two_process.wire import Fault
 
-__all__ = ["checking", "compile_cell", "plain_shell", "time_limit"]
+__all__ = ["checking", "plain_shell", "time_limit"]
 
-_TYPE_OF = "__type_of__"
 _REPEAT = 0.5
 
 
@@ -33,39 +31,10 @@ class _NoShell:
         return lambda *args, **keywords: None
 
 
-class _TypeOf(ast.NodeTransformer):
-    """``type(x)`` gives what ``isinstance`` would say for a handle too."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) == 1 and not node.keywords:
-            node.func = ast.copy_location(ast.Name(_TYPE_OF, ast.Load()), node.func)
-        return node
-
-
-def compile_cell(source: str, filename: str) -> tuple[types.CodeType, types.CodeType | None, bool]:
-    """A cell's statements, its last expression, and whether a notebook would show the value of that.
-
-    Raises
-    ------
-    SyntaxError
-    """
-    tree = ast.fix_missing_locations(_TypeOf().visit(ast.parse(plain_source(source), filename)))
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = compile(ast.Expression(tree.body.pop().value), filename, "eval", dont_inherit=True)
-    return compile(tree, filename, "exec", dont_inherit=True), last, not _is_quiet(source)
-
-
-def _is_quiet(source: str) -> bool:
-    lines = [line for line in source.rstrip().split("\n") if not line.lstrip().startswith("#")]
-    return bool(lines) and lines[-1].rstrip().endswith(";")
-
-
 @contextlib.contextmanager
 def checking(names: dict[str, Any], session: Any, texts: Sequence[str]) -> Iterator[None]:
     """Let ``type``, ``inspect.getsource``, ``display`` and warnings work for handles and without IPython."""
-    dict.__setitem__(names, _TYPE_OF, session.type_of if session is not None else lambda value: type(value))
+    dict.__setitem__(names, TYPE_OF, session.type_of if session is not None else lambda value: type(value))
     dict.update(names, plain_shell())
     getsource, getsourcelines = inspect.getsource, inspect.getsourcelines
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from autograder.jobs import Job, JobCell
+from autograder.two_process.compiled import compiled
 from autograder.two_process.needs import GLOBAL_READS, needs
 from autograder.two_process.source import has_command, plain_source
 
@@ -44,6 +45,10 @@ class Step:
         Import statements of the cell, to be executed where the cell is not run.
     is_used_later : bool
         Whether a test leaves something behind that a later cell may use.
+    filename : str
+        What tracebacks call the cell.
+    compiled : str or None
+        A cell that is run, as `autograder.two_process.compiled.compiled` gives it.
     """
 
     cell: JobCell
@@ -52,6 +57,8 @@ class Step:
     ours: frozenset[str]
     imports: tuple[str, ...]
     is_used_later: bool = False
+    filename: str = ""
+    compiled: str | None = None
 
 
 @dataclass
@@ -89,7 +96,7 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
     modules: set[str] = set()
     steps = []
     left: list[set[str]] = []  # what a test may leave behind
-    for cell in cells:
+    for count, cell in enumerate(cells, start=1):
         names = _scan("" if cell.kind == "extra" else cell.reference if cell.kind == "solution" else cell.source)
         hollow = set(theirs)  # theirs, and our functions that end up calling theirs
         while more := {name for name, used in reads.items() if used & hollow} - hollow:
@@ -106,7 +113,9 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
             theirs |= names.binds | (names.changes - modules)
             theirs -= names.imported - names.binds
             ours = (ours - theirs) | names.imported
-        steps.append(Step(cell, run, frozenset(theirs), frozenset(ours), names.imports))
+        filename = f"<cell {count}: {cell.name}>"
+        code = compiled(cell.source, filename) if run else None
+        steps.append(Step(cell, run, frozenset(theirs), frozenset(ours), names.imports, False, filename, code))
         left.append((names.binds | names.imported | names.changes - modules - theirs) if cell.kind == "test" else set())
     needed = set().union(*reads.values())
     for number in reversed(range(len(steps))):
@@ -120,7 +129,8 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
 def written_steps(job: Job) -> bytes:
     """A job and its plan, for the process that checks: the same for a whole class, so it is not read there again."""
     steps = [
-        [step.run, sorted(step.theirs), sorted(step.ours), step.imports, step.is_used_later] for step in plan(job.cells)
+        [s.run, sorted(s.theirs), sorted(s.ours), s.imports, s.is_used_later, s.filename, s.compiled]
+        for s in plan(job.cells)
     ]
     return json.dumps({"job": asdict(job), "steps": steps}).encode()
 
@@ -130,8 +140,8 @@ def read_steps(data: bytes) -> tuple[Job, list[Step]]:
     content = json.loads(data)
     job = Job.from_values(content["job"])
     return job, [
-        Step(cell, run, frozenset(theirs), frozenset(ours), tuple(imports), later)
-        for cell, (run, theirs, ours, imports, later) in zip(job.cells, content["steps"], strict=True)
+        Step(cell, run, frozenset(theirs), frozenset(ours), tuple(imports), *rest)
+        for cell, (run, theirs, ours, imports, *rest) in zip(job.cells, content["steps"], strict=True)
     ]
 
 
