@@ -6,11 +6,14 @@ and believed in another one only as far as :mod:`factorkit.trusted` checks it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 __all__ = ["REFERENCE", "describe", "described_output"]
@@ -56,11 +59,10 @@ def describe(model: nn.Module | Callable[..., Any], *example: torch.Tensor) -> d
     try:
         network.eval()
         with torch.no_grad():
-            exported = torch.export.export(network, tuple(example), strict=False)
-            if not _takes_other_batches(exported, network, example):
+            graph = _traced(network, example) or _exported(network, example)
+            if not _takes_other_batches(graph, network, example):
                 sizes: Any = tuple({0: torch.export.Dim.AUTO} if tensor.ndim else None for tensor in example)
-                sizes = {"inputs": sizes} if network is not model else sizes
-                exported = torch.export.export(network, tuple(example), dynamic_shapes=sizes, strict=False)
+                graph = _exported(network, example, {"inputs": sizes} if network is not model else sizes)
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
@@ -70,13 +72,64 @@ def describe(model: nn.Module | Callable[..., Any], *example: torch.Tensor) -> d
     finally:
         for module, training in modes.items():
             module.training = training
-    return _as_data(exported)
+    return _as_data(graph)
 
 
-def _takes_other_batches(
-    exported: torch.export.ExportedProgram, network: nn.Module, example: Sequence[torch.Tensor]
-) -> bool:
-    """Whether the operations of an export with fixed sizes give the network's outputs on a batch of another size, too.
+@dataclass(frozen=True)
+class _Graph:
+    """The operations of a network, and its own tensors by the names of the nodes that stand for them."""
+
+    module: fx.GraphModule
+    own: dict[str, torch.Tensor]
+
+
+def _traced(network: nn.Module, example: Sequence[torch.Tensor]) -> _Graph | None:
+    """What `torch.export` finds in an ordinary network, in half of its time; None if there is anything else to it."""
+    own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    before = [(module, dict(vars(module))) for module in network.modules()]
+
+    def run(own: dict[str, torch.Tensor], *inputs: torch.Tensor) -> Any:
+        return torch.func.functional_call(network, own, inputs)
+
+    trace = make_fx(run, tracing_mode="fake", pre_dispatch=True, _allow_non_fake_inputs=False)
+    try:
+        with torch.backends.cudnn.flags(enabled=False):  # as torch.export does: batch normalization writes it down
+            module = trace(own, *example)
+    except Exception:
+        return None
+    finally:
+        changed = [(part, attributes) for part, attributes in before if not _same(vars(part), attributes)]
+        for part, attributes in changed:  # it has kept what it saw, which now are no real tensors
+            vars(part).clear()
+            vars(part).update(attributes)
+    nodes = [node for node in module.graph.nodes if node.op not in ("placeholder", "output")]
+    if changed or not all(node.op == "call_function" and _is_plain(node.target) for node in nodes):
+        return None
+    names = [node.name for node in module.graph.find_nodes(op="placeholder")]
+    return _Graph(module, dict(zip(names, own.values(), strict=False)))
+
+
+def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
+
+
+def _is_plain(target: Any) -> bool:
+    """Whether an operator changes nothing."""
+    return target is operator.getitem or (isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable)
+
+
+def _exported(network: nn.Module, example: Sequence[torch.Tensor], sizes: Any = None) -> _Graph:
+    """What `torch.export` makes of a network."""
+    exported = torch.export.export(network, tuple(example), dynamic_shapes=sizes, strict=False)
+    signature = exported.graph_signature
+    sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    sources |= signature.inputs_to_lifted_tensor_constants
+    store = {**exported.constants, **exported.state_dict}
+    return _Graph(exported.graph_module, {name: store[source] for name, source in sources.items()})
+
+
+def _takes_other_batches(graph: _Graph, network: nn.Module, example: Sequence[torch.Tensor]) -> bool:
+    """Whether the operations found with fixed sizes give the network's outputs on a batch of another size, too.
 
     They nearly always do, and an export with a free batch size takes three times as long.
     """
@@ -85,13 +138,13 @@ def _takes_other_batches(
     if any(not tensor.ndim or len(tensor) < 2 for tensor in example):
         return False
     other = [tensor[:3] if len(tensor) > 3 else torch.cat([tensor, tensor, tensor[:1]]) for tensor in example]
-    own, inputs = _own_tensors(exported), iter(other)
-    names = [node.name for node in exported.graph.find_nodes(op="placeholder")]
-    given = [own[name] if name in own else next(inputs) for name in names]
+    inputs = iter(other)
+    names = [node.name for node in graph.module.graph.find_nodes(op="placeholder")]
+    given = [graph.own[name] if name in graph.own else next(inputs) for name in names]
     buffers = [(buffer, buffer._version, buffer.clone()) for buffer in network.buffers()]
     try:
         with torch.random.fork_rng(devices=[]):
-            found = tree_leaves(fx.Interpreter(exported.graph_module).run(*given))
+            found = tree_leaves(fx.Interpreter(graph.module).run(*given))
             expected = tree_leaves(network(*other))
         return len(found) == len(expected) and all(map(torch.equal, found, expected))
     except Exception:  # sizes that do not fit, or outputs that are no tensors: for the export with a free batch size
@@ -102,21 +155,12 @@ def _takes_other_batches(
                 buffer.copy_(before)
 
 
-def _own_tensors(exported: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
-    """The tensors that the network has itself, by the names of the nodes that stand for them."""
-    signature = exported.graph_signature
-    sources = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    sources |= signature.inputs_to_lifted_tensor_constants
-    store = {**exported.constants, **exported.state_dict}
-    return {name: store[source] for name, source in sources.items()}
-
-
-def _as_data(exported: torch.export.ExportedProgram) -> dict[str, Any]:
-    own = _own_tensors(exported)
-    numbers = {node: number for number, node in enumerate(exported.graph.nodes)}
+def _as_data(graph: _Graph) -> dict[str, Any]:
+    own, nodes = graph.own, graph.module.graph.nodes
+    numbers = {node: number for number, node in enumerate(nodes)}
     places: dict[int, int] = {}
     data: dict[str, Any] = {"inputs": [], "reads": {}, "tensors": [], "steps": [], "output": None}
-    for node in exported.graph.nodes:
+    for node in nodes:
         if node.op == "placeholder" and node.name in own:
             if node.users:
                 tensor = own[node.name]
@@ -130,8 +174,8 @@ def _as_data(exported: torch.export.ExportedProgram) -> dict[str, Any]:
             args, keywords = _described((node.args, node.kwargs), numbers)
             data["steps"].append([_name_of(node.target), numbers[node], list(args), keywords])
         elif node.op == "output":
-            (output,) = node.args[0] if len(node.args[0]) == 1 else (node.args[0],)
-            data["output"] = _described(output, numbers)
+            leaves = tuple(tree_leaves(node.args[0]))
+            data["output"] = _described(leaves[0] if len(leaves) == 1 else leaves, numbers)
         else:
             raise ValueError(f"the exported network contains {node.op} {node.target}: only torch operators are graded.")
     return data
