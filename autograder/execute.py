@@ -46,7 +46,7 @@ class Executed:
         By name without suffix; empty if there was nothing to run.
     findings : tuple of Finding
     seconds : float
-        Wall time of the run.
+        Wall time of the run, without the start of a server.
     """
 
     submission: Submission
@@ -91,16 +91,18 @@ def execute(
     submission, problem = normalised.submission, normalised.problem
     if problem is not None:
         return Executed(submission, problem.status, problem.message, {}, normalised.findings)
-    began = time.monotonic()
     files = {name: Path(submission.folder) / name for name in submission.files}
     given = _files_below(lab_files)
-    notebooks, findings, status, message = {}, list(normalised.findings), Status.OK, ""
+    notebooks, findings, status, message, seconds = {}, list(normalised.findings), Status.OK, "", 0.0
     for name, notebook in normalised.notebooks.items():
         engine.provide_data("\n".join(cell.source for cell in notebook.cells))
         # The instructor's notebook decides, not the student's: in one kernel, no test is safe from the tested code.
         reason = "it was asked for" if engine.same_process else reason_for_kernel(normalised.references[name])
+        job = job_of(submission, name, notebook, normalised.references[name], limits, threads)
         if reason is None:
-            job = job_of(submission, name, notebook, normalised.references[name], limits, threads)
+            engine.warm_up(job)  # what servers take to start is nobody's time
+        began = time.monotonic()
+        if reason is None:
             data = {path: place for path, place in files.items() if PurePath(path).suffix.lower() not in _IMPORTABLE}
             result = engine.run(job, limits, files | given, data | given, cancelled)
             notebooks[name], ended, why = with_outputs(notebook, result), Status(result.status), result.message
@@ -110,11 +112,11 @@ def execute(
             )
             text = f"tests ran beside the student's code ({reason}): look at the notebook before you trust the points"
             findings.append(Finding("same process", name, text))
+        seconds += time.monotonic() - began
         if status is Status.OK and ended is not Status.OK:
             status = ended
             message = f"{name}: {why}" if len(normalised.notebooks) > 1 else why
-    seconds = round(time.monotonic() - began, 1)
-    return Executed(submission, status, message, notebooks, tuple(findings), seconds)
+    return Executed(submission, status, message, notebooks, tuple(findings), round(seconds, 1))
 
 
 def job_of(

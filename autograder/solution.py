@@ -111,8 +111,6 @@ def check_solution(
     path = course.grading / "solutions" / f"{notebooks.lab}.json"
     if not fresh and (kept := _read(path)) is not None and kept.sha256 == key:
         return replace(kept, reused=True)
-    text = "\n".join(cell.source for notebook in notebooks.sources.values() for cell in notebook.cells)
-    engine.warm_up(text)  # what it takes to start is not the solution's time
     executed = _run(submission, notebooks, engine, limits)
     tests = [cell for notebook in executed.notebooks.values() for cell in notebook.cells if _is_test(cell)]
     lost = [f"{cell.metadata.nbgrader.grade_id}: {reason}" for cell in tests if (reason := _loss(cell))]

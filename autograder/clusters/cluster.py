@@ -112,7 +112,7 @@ class ClusterEngine:
         """How many notebooks can run at a time now."""
         return self._places.count()
 
-    def warm_up(self, text: str = "") -> None:
+    def warm_up(self, job: Job | None = None) -> None:
         """Nothing here: workers have begun to start their servers."""
 
     def provide_data(self, text: str) -> None:

@@ -14,6 +14,7 @@ from autograder.sandbox.environment import data_cache
 from autograder.sandbox.families import families_of
 from autograder.sandbox.jobs import run_job
 from autograder.sandbox.limits import Limits
+from autograder.two_process.plan import tests_text
 
 __all__ = ["Engine"]
 
@@ -52,6 +53,7 @@ class Engine:
         self._tests = WarmServer("tests", sandbox=sandbox, cache=self.cache, forks=forks)
         self._lock = threading.Lock()
         self._has_data = False
+        self._families: dict[str, tuple[frozenset[str], frozenset[str]]] = {}  # of both servers, by a notebook's text
 
     def __enter__(self) -> Engine:
         return self
@@ -60,25 +62,28 @@ class Engine:
         self._student.close()
         self._tests.close()
 
-    def warm_up(self, text: str = "") -> None:
-        """Start both servers, which takes seconds; done by the first job otherwise.
+    def warm_up(self, job: Job | None = None) -> None:
+        """Start both servers, which takes seconds; done by `run` otherwise.
 
         Parameters
         ----------
-        text : str, optional
-            The instructor's own of a notebook to come: the servers import what it names.
+        job : Job, optional
+            A notebook to come: the servers import what the instructor's own text of it names, each of its own cells.
 
         Raises
         ------
         CourseError
             If one does not start.
         """
-        families = families_of(text)
+        text = job.instructors_text() if job is not None else ""
         with self._lock:
-            cold = [server for server in (self._student, self._tests) if not server.is_warm(families)]
+            if job is not None and text not in self._families:
+                self._families[text] = families_of(text), families_of(tests_text(job.cells))
+            wanted = zip((self._student, self._tests), self._families.get(text, (frozenset(),) * 2), strict=True)
+            cold = [(server, families) for server, families in wanted if not server.is_warm(families)]
             if cold:
                 with ThreadPoolExecutor(2) as pool:
-                    list(pool.map(lambda server: server.warm_up(families), cold))
+                    list(pool.map(lambda pair: pair[0].warm_up(pair[1]), cold))
 
     def provide_data(self, text: str) -> None:
         """Make the data set that a notebook with this text would make, which each would do again otherwise."""
@@ -99,5 +104,5 @@ class Engine:
         cancelled: threading.Event | None = None,
     ) -> JobResult:
         """Run a notebook and its tests; see `autograder.sandbox.jobs.run_job`."""
-        self.warm_up(job.instructors_text())
+        self.warm_up(job)
         return run_job(self._student, self._tests, job, limits, files, test_files, cancelled)

@@ -14,15 +14,20 @@ __all__ = ["ALL", "families_of", "modules_of"]
 _MODULES = {
     "torch": ("torch.nn", "torch.optim", "torch._dynamo"),
     "scipy": ("scipy.linalg",),
-    "sklearn": ("sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
-    "pandas": ("pandas",),
+    "sklearn": ("sklearn.datasets.images", "sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
+    "pandas": ("pandas", "pandas.io.formats.html", "pandas.io.formats.string"),
     "PIL": ("PIL.Image",),
     # not the inline backend: it joins the shell that there is when it is imported
     "matplotlib": ("matplotlib.pyplot", "PIL.Image", "matplotlib.backends.backend_agg"),
     "factorkit": ("factorkit.data", "factorkit.training", "factorkit.plots", "factorkit.checks"),
     "micronet_resources": ("micronet_resources.profile",),
+    "onnx": ("onnx", "micronet_resources.challenge", "onnxscript", "torch.onnx._internal.exporter._compat"),
 }
-_USE_ALL = {"factorkit", "micronet_resources"}
+_OF_THE_KIT = {"torch", "pandas", "PIL", "matplotlib", "factorkit", "micronet_resources"}
+_LAZY = {  # what parts of the kit import when they are used, by the words that name these parts
+    "scipy": r"\bdecompositions\b",
+    "sklearn": r"\b(clustering|dictionary|digits)\b",
+}
 
 ALL = frozenset(_MODULES)
 """Every family."""
@@ -36,11 +41,13 @@ def families_of(text: str) -> frozenset[str]:
     --------
     >>> sorted(families_of("import pandas as pd\\nimport torch.nn.functional as F"))
     ['pandas', 'torch']
-    >>> families_of("from factorkit import data") == ALL
-    True
+    >>> sorted(ALL - families_of("from factorkit import data"))
+    ['scipy', 'sklearn']
     """
-    found = frozenset(name for name in _MODULES if re.search(rf"\b{name}\b", text))
-    return ALL if found & _USE_ALL else found
+    found = {name for name in _MODULES if re.search(rf"\b{name}\b", text)}
+    if found & {"factorkit", "micronet_resources"}:
+        found |= _OF_THE_KIT | {name for name, words in _LAZY.items() if re.search(words, text)}
+    return frozenset(found)
 
 
 def modules_of(families: Iterable[str]) -> tuple[str, ...]:

@@ -26,10 +26,15 @@ __all__ = ["main"]
 
 _BY_ROLE = {
     "student": (
+        "IPython.core.application",
         "IPython.core.completer",
+        "IPython.core.completerlib",
+        "IPython.core.logger",
         "IPython.core.magics",
+        "IPython.core.oinspect",
         "IPython.core.pylabtools",
         "IPython.display",
+        "IPython.utils.wildcard",
         "stack_data",
         "pygments.lexers.python",
         "autograder.sandbox.notebook",

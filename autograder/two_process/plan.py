@@ -21,10 +21,11 @@ from autograder.two_process.compiled import compiled
 from autograder.two_process.needs import GLOBAL_READS, needs
 from autograder.two_process.source import has_command, plain_source
 
-__all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "written_steps"]
+__all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "tests_text", "written_steps"]
 
 # Modules with a state of the whole process that students' code draws on: they are asked on the student's side.
 STUDENTS_MODULES = ("matplotlib.pyplot", "pylab", "matplotlib.pylab")
+_ANY_NAME = {"eval", "exec", "globals", "locals", "vars"}  # what reads names that stand nowhere
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
@@ -42,7 +43,7 @@ class Step:
     ours : frozenset of str
         The names that the instructor's text binds for the checking process, until here: never asked for.
     imports : tuple of str
-        Import statements of the cell, to be executed where the cell is not run.
+        Import statements of the cell, to be executed where the cell is not run; only those that a later cell uses.
     is_used_later : bool
         Whether a test leaves something behind that a later cell may use.
     filename : str
@@ -123,7 +124,15 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
             steps[number] = replace(steps[number], is_used_later=True)
         if steps[number].run:
             needed |= _needs(cells[number].source)
+        elif not needed & _ANY_NAME:
+            imports = tuple(text for text in steps[number].imports if _bound_by_import(text) & (needed | {"*"}))
+            steps[number] = replace(steps[number], imports=imports)
     return steps
+
+
+def tests_text(cells: Sequence[JobCell]) -> str:
+    """What the checking process runs of a notebook."""
+    return "\n".join(step.cell.source if step.run else "\n".join(step.imports) for step in plan(cells))
 
 
 def written_steps(job: Job) -> bytes:
@@ -146,6 +155,13 @@ def read_steps(data: bytes) -> tuple[Job, list[Step]]:
 
 
 _needs = functools.lru_cache(maxsize=1000)(needs)
+
+
+@functools.lru_cache(maxsize=1000)
+def _bound_by_import(statement: str) -> frozenset[str]:
+    [node] = ast.parse(statement).body
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    return frozenset((alias.asname or alias.name).partition(".")[0] for alias in node.names)
 
 
 @functools.lru_cache(maxsize=1000)
