@@ -90,9 +90,9 @@ class Engine:
         if "factorkit" in text:
             with self._lock:
                 if not self._has_data:
-                    from factorkit.data import load
+                    from factorkit.data.patterns import load_patterns
 
-                    load("patterns")
+                    load_patterns(progress=True)
                     self._has_data = True
 
     def run(

@@ -46,7 +46,7 @@ def server_environment(cache: Path | None, folder: str, *, isolated: bool) -> di
 
 def data_cache() -> Path:
     """The folder of data sets that are made once, which exists."""
-    from factorkit.data.cache import cache_folder  # loads torch
+    from factorkit.data.cache import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

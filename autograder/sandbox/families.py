@@ -14,7 +14,13 @@ __all__ = ["ALL", "families_of", "modules_of"]
 _MODULES = {
     "torch": ("torch.nn", "torch.optim", "torch._dynamo"),
     "scipy": ("scipy.linalg",),
-    "sklearn": ("sklearn.datasets.images", "sklearn.datasets", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
+    "sklearn": (
+        "sklearn.datasets.images",
+        "sklearn.datasets",
+        "sklearn.linear_model",
+        "sklearn.metrics",
+        "sklearn.model_selection",
+    ),
     "pandas": ("pandas", "pandas.io.formats.html", "pandas.io.formats.string"),
     "PIL": ("PIL.Image",),
     # not the inline backend: it joins the shell that there is when it is imported

@@ -80,7 +80,7 @@ def _preload(role: str, families: Sequence[str], fonts: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in fonts.glob("fontlist-*.json"):
             shutil.copy(path, folder)
-    gc.disable()  # a fifth of the time of these imports, and nothing to collect yet
+    gc.disable()  # a fifth of the time of these imports; what could be collected after them is worth half a megabyte
     names = [*modules_of(families), *_BY_ROLE[role]]
     if role == "tests" and "factorkit" in families:
         names.append("factorkit.layers")  # not for students: a lab whose answers it holds looks who has imported it
@@ -100,7 +100,6 @@ def _preload(role: str, families: Sequence[str], fonts: Path | None) -> None:
         threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             sys.exit(f"the {role} server has {threads} threads after its imports, and only one is safe to fork")
-    gc.collect()
     gc.freeze()
     gc.enable()
     collapse_memory()

@@ -25,9 +25,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from factorkit.data.cache import Arrays, cached
 from factorkit.data.drawing import OUTLINES, Array, mix, pixel_grid, sine, smooth_field, smooth_step
 
-__all__ = ["CLASSES", "RECIPE_VERSION", "SHA256_SEED_0", "SIZE", "TEST_COUNT", "TRAIN_COUNT", "draw_patterns"]
+__all__ = [
+    "CLASSES",
+    "RECIPE_VERSION",
+    "SHA256_SEED_0",
+    "SIZE",
+    "TEST_COUNT",
+    "TRAIN_COUNT",
+    "draw_patterns",
+    "load_patterns",
+]
 
 RECIPE_VERSION = 1
 """Raised whenever a change of this module changes a pixel."""
@@ -84,6 +94,28 @@ def draw_patterns(count: int, seed: int = 0, *, progress: bool = False) -> tuple
             labels[start:stop] = some_labels[: stop - start]
             bar.update(stop - start)
     return images, labels
+
+
+def load_patterns(seed: int = 0, *, progress: bool = False) -> Arrays:
+    """Read all images and labels of a seed from the cache folder, where they are put the first time.
+
+    Parameters
+    ----------
+    seed : int, optional
+    progress : bool, optional
+        Whether to show a progress bar while drawing.
+
+    Returns
+    -------
+    dict of ndarray
+        ``images`` and ``labels`` as :func:`draw_patterns` gives them, first the training set, then the test set.
+    """
+
+    def make() -> Arrays:
+        images, labels = draw_patterns(TRAIN_COUNT + TEST_COUNT, seed, progress=progress)
+        return {"images": images, "labels": labels}
+
+    return cached(f"patterns-v{RECIPE_VERSION}-seed{seed}.npz", make, sha256=SHA256_SEED_0 if seed == 0 else None)
 
 
 class _Draws:

@@ -9,9 +9,8 @@ import os
 import numpy as np
 import torch
 
-from factorkit.data.cache import Arrays, cached
 from factorkit.data.image_data import ImageData
-from factorkit.data.patterns import CLASSES, RECIPE_VERSION, SHA256_SEED_0, TEST_COUNT, TRAIN_COUNT, draw_patterns
+from factorkit.data.patterns import CLASSES, TRAIN_COUNT, load_patterns
 from factorkit.data.statistics import channel_statistics
 from factorkit.data.torchvision_sets import SOURCES, load_torchvision
 
@@ -115,11 +114,7 @@ def _checked_seed(seed: int) -> int:
 
 
 def _patterns(seed: int, progress: bool) -> ImageData:
-    def make() -> Arrays:
-        images, labels = draw_patterns(TRAIN_COUNT + TEST_COUNT, seed, progress=progress)
-        return {"images": images, "labels": labels}
-
-    arrays = cached(f"patterns-v{RECIPE_VERSION}-seed{seed}.npz", make, sha256=SHA256_SEED_0 if seed == 0 else None)
+    arrays = load_patterns(seed, progress=progress)
     images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
     return _image_data(
         "patterns", images[:TRAIN_COUNT], labels[:TRAIN_COUNT], images[TRAIN_COUNT:], labels[TRAIN_COUNT:], CLASSES
