@@ -10,11 +10,25 @@ import ctypes
 import re
 from pathlib import Path
 
-__all__ = ["collapse_memory"]
+__all__ = ["collapse_memory", "reserve_memory"]
 
 _MADV_COLLAPSE = 25
 _SIZE = 2 << 20
 _PRIVATE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0 *(\[heap\]|\[anon:.*\])?")
+
+
+def reserve_memory(megabytes: int) -> list[bytes]:
+    """Have Python take memory for small objects now, in one piece that fits huge pages.
+
+    Otherwise it takes a megabyte whenever it wants one, and between these lie the libraries that were loaded meanwhile.
+
+    Returns
+    -------
+    list of bytes
+        An object in each piece, which keeps Python from giving it back: for as long as the process lives.
+    """
+    objects = [bytes(470) for _ in range(megabytes * 2000)]
+    return list({id(one) >> 18: one for one in objects}.values())
 
 
 def collapse_memory() -> int:
