@@ -14,7 +14,7 @@ from autograder.sandbox.environment import data_cache
 from autograder.sandbox.families import families_of
 from autograder.sandbox.jobs import run_job
 from autograder.sandbox.limits import Limits
-from autograder.two_process.plan import tests_text
+from autograder.two_process.plan import checked_text
 
 __all__ = ["Engine"]
 
@@ -78,7 +78,7 @@ class Engine:
         text = job.instructors_text() if job is not None else ""
         with self._lock:
             if job is not None and text not in self._families:
-                self._families[text] = families_of(text), families_of(tests_text(job.cells))
+                self._families[text] = families_of(text), families_of(checked_text(job.cells))
             wanted = zip((self._student, self._tests), self._families.get(text, (frozenset(),) * 2), strict=True)
             cold = [(server, families) for server, families in wanted if not server.is_warm(families)]
             if cold:

@@ -21,7 +21,7 @@ from autograder.two_process.compiled import compiled
 from autograder.two_process.needs import GLOBAL_READS, needs
 from autograder.two_process.source import has_command, plain_source
 
-__all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "tests_text", "written_steps"]
+__all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "checked_text", "written_steps"]
 
 # Modules with a state of the whole process that students' code draws on: they are asked on the student's side.
 STUDENTS_MODULES = ("matplotlib.pyplot", "pylab", "matplotlib.pylab")
@@ -130,7 +130,7 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
     return steps
 
 
-def tests_text(cells: Sequence[JobCell]) -> str:
+def checked_text(cells: Sequence[JobCell]) -> str:
     """What the checking process runs of a notebook."""
     return "\n".join(step.cell.source if step.run else "\n".join(step.imports) for step in plan(cells))
 

@@ -17,6 +17,7 @@ from autograder.authoring.release import release_notebook
 from autograder.authoring.source import read_source, source_notebook
 from autograder.course import Course
 from autograder.execute import Engine
+from autograder.jobs import Job, JobCell
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,7 +108,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         patch.setenv("FACTORKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("A_SECRET_TOKEN", "secret")
         with Engine() as made:
-            made.warm_up("factorkit")
+            made.warm_up(Job("", "", "", (JobCell(0, "setup", "locked", "import factorkit, sklearn, onnx"),)))
             yield made
 
 

@@ -1,5 +1,9 @@
 """Every figure returns labeled Axes and refuses what it cannot draw."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -66,3 +70,35 @@ def test_images_are_drawn_with_class_names_on_given_axes():
         plot_images(images, [0, 1])
     with pytest.raises(ValueError, match="expected N x C x H x W"):
         plot_images(images[0])
+
+
+SHELL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+done = shell.run_cell('''
+from factorkit.plots import use_style
+use_style({})
+import matplotlib.pyplot as plt
+figure, ax = plt.subplots(figsize=(2, 1))
+figure.savefig('figure.png')
+''')
+done.raise_error()
+print(*sorted(shell.display_formatter.format(shell.user_ns['figure'])[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("graded", "arguments", "expected"),
+    [
+        ("", "", "image/png text/plain"),
+        ("autograde", "", "text/plain"),
+        ("autograde", "draw_when_graded=True", "image/png text/plain"),
+    ],
+)
+def test_figures_stand_as_text_while_a_lab_is_graded(graded, arguments, expected, tmp_path):
+    inline = "module://matplotlib_inline.backend_inline"  # as in a kernel
+    environment = {**os.environ, "NBGRADER_EXECUTION": graded, "IPYTHONDIR": str(tmp_path), "MPLBACKEND": inline}
+    command = [sys.executable, "-c", SHELL.format(arguments)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")  # a file that a cell asks for is drawn

@@ -1,5 +1,7 @@
 """Servers import what the instructor's text of a lab names, and nothing because of a student's."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import psutil
@@ -8,7 +10,9 @@ import pytest
 from autograder.jobs import Job, JobCell
 from autograder.sandbox.engine import Engine
 from autograder.sandbox.families import ALL, families_of
+from autograder.sandbox.huge_pages import reserve_memory
 from autograder.sandbox.limits import Limits
+from autograder.two_process.plan import checked_text
 
 PLAIN = (
     JobCell(0, "answer", "solution", "def double(x): return 2 * x", reference="def double(x): return 2 * x"),
@@ -56,5 +60,26 @@ def test_a_student_decides_nothing():
     assert families_of(job((edited, *PLAIN[1:])).instructors_text()) == frozenset()
 
 
-def test_the_kits_own_labs_get_everything():
-    assert families_of("from factorkit.checks import trusted_copy") == ALL
+def test_the_kits_own_labs_get_what_they_use():
+    assert ALL - families_of("from factorkit.checks import trusted_copy") == {"onnx", "scipy", "sklearn"}
+    assert "sklearn" in families_of("from factorkit import data\ndigits = data.load('digits')")
+
+
+def test_the_checking_process_needs_nothing_that_only_the_notebook_uses():
+    cells = (JobCell(0, "free", "solution", "", "from sklearn.datasets import load_sample_image"), *PLAIN)
+    assert families_of(job(cells).instructors_text()) == {"sklearn"}
+    assert families_of(checked_text(cells)) == frozenset()
+
+
+def test_the_grader_itself_does_without_torch():
+    code = (
+        "import sys, autograder.pipeline\nfrom autograder.sandbox.environment import data_cache\ndata_cache()\n"
+        "from factorkit.data.patterns import load_patterns\nassert 'torch' not in sys.modules\n"
+        "from factorkit import data\ndata.load\nassert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_reserved_memory_is_held_by_one_small_object_in_each_piece():
+    held = reserve_memory(8)
+    assert 32 <= len(held) < 48 and len({id(one) >> 20 for one in held}) >= 8

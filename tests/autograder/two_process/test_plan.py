@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autograder.jobs import Job, JobCell
 from autograder.two_process.needs import needs
-from autograder.two_process.plan import Step, plan, read_steps, written_steps
+from autograder.two_process.plan import Step, checked_text, plan, read_steps, written_steps
 from autograder.two_process.source import has_command, source_of
 
 ANSWER = "def area(r):\n    return 3 * r"
@@ -38,9 +38,29 @@ def test_the_students_own_text_and_cells_bind_nothing():
 
 
 def test_imports_in_a_solution_cell_are_the_instructors():
-    [step] = steps(("solution", "import numpy as np\nfrom torch import nn\n" + ANSWER))
+    step, _ = steps(("solution", "import numpy as np\nfrom torch import nn\n" + ANSWER), ("test", "np.array(nn)"))
     assert step.theirs == {"area"}
-    assert len(step.imports) == 2
+    assert step.imports == ("import numpy as np", "from torch import nn")
+
+
+def test_of_the_imports_in_cells_that_are_not_run_only_those_that_something_uses_are_executed():
+    imports = "import numpy as np\nimport scipy.linalg\nfrom torch import nn, optim\nfrom math import *\n" + ANSWER
+    kept = {
+        "assert area(2) == 12": ("from math import *",),
+        "assert optim": ("from torch import nn, optim", "from math import *"),
+        "def check(): return scipy.linalg": ("import scipy.linalg", "from math import *"),
+        "assert eval('np')": tuple(imports.splitlines()[:4]),
+    }
+    for text, expected in kept.items():
+        step, *_ = steps(("solution", imports), ("locked" if text.startswith("def") else "test", text))
+        assert step.imports == expected
+    assert checked_text(
+        [JobCell(0, "a", "solution", "", imports), JobCell(1, "b", "test", "assert optim")]
+    ).splitlines() == [
+        "from torch import nn, optim",
+        "from math import *",
+        "assert optim",
+    ]
 
 
 def test_locked_cells_that_need_nothing_of_the_students_are_run():
@@ -121,7 +141,7 @@ def test_a_plan_reaches_the_checking_process_as_it_is():
         JobCell(0, "setup", "locked", "import math\nfrom os import path as place\n%matplotlib inline"),
         JobCell(1, "answer", "solution", "", reference="import torch\ndef area(r): return math.pi * r**2"),
         JobCell(2, "more", "extra", "x = 1"),
-        JobCell(3, "test", "test", "kept = area(2)\nassert kept", points=2.5),
+        JobCell(3, "test", "test", "kept = torch.tensor(area(2))\nassert kept", points=2.5),
         JobCell(4, "later", "locked", "print(kept)"),
     )
     job = Job("student-001", "lab", "lab", cells, 5, 50)
