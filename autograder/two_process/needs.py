@@ -49,6 +49,16 @@ def _of_statements(statements: list[ast.stmt], bound: set[str]) -> set[str]:
             found |= _reads(statement.iter) - bound
             found |= _of_statements(statement.body, bound | _stores(statement.target))
             found |= _of_statements(statement.orelse, set(bound))
+        elif isinstance(statement, ast.If):
+            found |= _reads(statement.test) - bound
+            found |= _of_statements(statement.body, set(bound)) | _of_statements(statement.orelse, set(bound))
+        elif isinstance(statement, ast.Try):
+            after = set(bound)
+            found |= _of_statements(statement.body, after) | _of_statements(statement.orelse, after)
+            for handler in statement.handlers:
+                found |= _reads(handler.type) - bound if handler.type else set()
+                found |= _of_statements(handler.body, bound | {handler.name or ""})
+            found |= _of_statements(statement.finalbody, set(bound))
         else:
             found |= _reads(statement) - bound
             bound |= _bound_by(statement)

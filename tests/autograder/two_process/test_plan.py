@@ -133,6 +133,11 @@ def test_a_name_is_needed_unless_the_cell_has_surely_bound_it():
     assert needs("if a:\n    b = 1\nb") == {"a", "b"}
     assert needs("try:\n    c = 1\nexcept E: pass\nc += 1") == {"E", "c"}
     assert needs("[i for i in values]\nf = lambda j: j + k\nclass A(B): d = e") == {"values", "k", "B", "e", "__name__"}
+    assert needs("try:\n    a = 1\nexcept E as b:\n    print(b, a)\nelse:\n    a\nfinally:\n    c\nb") == set(
+        "Eabc"
+    ) | {"print"}
+    assert needs("try:\n    a = f()\nexcept E as b:\n    c = b\n    c\nelse:\n    a") == {"f", "E"}
+    assert needs("if a:\n    b = 1\n    b\nelse:\n    c") == {"a", "c"}
     assert needs("1 +") == set()
 
 
