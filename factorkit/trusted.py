@@ -57,9 +57,9 @@ class TrustedNetwork(nn.Module):
 def trusted_copy(model: nn.Module | Callable[..., Any], *example: torch.Tensor) -> TrustedNetwork:
     """Rebuild a network or function from the operations that it runs on an example, in evaluation mode.
 
-    ``torch.export`` records the operations; every tensor that they read becomes a parameter of the copy, whether the
-    model called it a parameter, a buffer or a constant. Only the running statistics of batch normalization stay
-    buffers. Tensors that nothing reads are left out; a tensor that is read twice is there once.
+    The operations are those that ``torch.export`` finds; every tensor that they read becomes a parameter of the copy,
+    whether the model called it a parameter, a buffer or a constant. Only the running statistics of batch normalization
+    stay buffers. Tensors that nothing reads are left out; a tensor that is read twice is there once.
 
     A grader that runs the student's code in another process has it described there and rebuilds it here.
 

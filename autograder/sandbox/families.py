@@ -25,7 +25,7 @@ _MODULES = {
     "PIL": ("PIL.Image",),
     # not the inline backend: it joins the shell that there is when it is imported
     "matplotlib": ("matplotlib.pyplot", "PIL.Image", "matplotlib.backends.backend_agg"),
-    "factorkit": ("factorkit.data", "factorkit.training", "factorkit.plots", "factorkit.checks"),
+    "factorkit": ("factorkit.data.sets", "factorkit.training", "factorkit.plots", "factorkit.checks"),
     "micronet_resources": ("micronet_resources.profile",),
     "onnx": ("onnx", "micronet_resources.challenge", "onnxscript", "torch.onnx._internal.exporter._compat"),
 }
