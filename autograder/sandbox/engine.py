@@ -68,7 +68,7 @@ class Engine:
         Parameters
         ----------
         job : Job, optional
-            A notebook to come: the servers import what the instructor's own text of it names, each of its own cells.
+            A notebook to come: each server imports what the instructor's own text of its side's cells names.
 
         Raises
         ------
