@@ -46,7 +46,7 @@ class Executed:
         By name without suffix; empty if there was nothing to run.
     findings : tuple of Finding
     seconds : float
-        Wall time of the run, without the start of a server.
+        Wall time of the run, without the first start of the servers on this machine.
     """
 
     submission: Submission

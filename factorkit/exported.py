@@ -7,6 +7,7 @@ and believed in another one only as far as :mod:`factorkit.trusted` checks it.
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = ["REFERENCE", "describe", "described_output"]
 
 REFERENCE = "result of"  # the key of a one-entry dictionary that stands for an earlier result
 _SETTINGS = (torch.memory_format, torch.layout)
+_CONTAINERS = (dict, OrderedDict, defaultdict, list, set)
 
 
 class _Function(nn.Module):
@@ -85,32 +87,57 @@ class _Graph:
 
 def _traced(network: nn.Module, example: Sequence[torch.Tensor]) -> _Graph | None:
     """What `torch.export` finds in an ordinary network, in half of its time; None if there is anything else to it."""
+    try:
+        return _trace(network, example)
+    except Exception:
+        return None
+
+
+def _trace(network: nn.Module, example: Sequence[torch.Tensor]) -> _Graph | None:
+    modules = list(network.modules())
     own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    before = [(module, dict(vars(module))) for module in network.modules()]
+    real = {id(tensor) for part in modules for tensor in (*part._parameters.values(), *part._buffers.values())}
+    count = sum(1 for _ in network.named_modules(remove_duplicate=False))
+    if count != len(modules) or not all(id(tensor) in real for tensor in own.values()):
+        return None  # a part under two names, which functional_call does not put back, or names that are not true
 
     def run(own: dict[str, torch.Tensor], *inputs: torch.Tensor) -> Any:
         return torch.func.functional_call(network, own, inputs)
 
     trace = make_fx(run, tracing_mode="fake", pre_dispatch=True, _allow_non_fake_inputs=False)
+    before = _kept(modules)
     try:
         with torch.backends.cudnn.flags(enabled=False):  # as torch.export does: batch normalization writes it down
             module = trace(own, *example)
-    except Exception:
-        return None
     finally:
-        changed = [(part, attributes) for part, attributes in before if not _same(vars(part), attributes)]
-        for part, attributes in changed:  # it has kept what it saw, which now are no real tensors
-            vars(part).clear()
-            vars(part).update(attributes)
+        is_changed = _put_back(before)  # it has kept what it saw, which now are no real tensors
     nodes = [node for node in module.graph.nodes if node.op not in ("placeholder", "output")]
-    if changed or not all(node.op == "call_function" and _is_plain(node.target) for node in nodes):
+    if is_changed or not all(node.op == "call_function" and _is_plain(node.target) for node in nodes):
         return None
     names = [node.name for node in module.graph.find_nodes(op="placeholder")]
     return _Graph(module, dict(zip(names, own.values(), strict=False)))
 
 
-def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
+def _kept(modules: Sequence[nn.Module]) -> list[tuple[Any, Any]]:
+    """What modules keep: their attributes, and what dictionaries, lists and sets among these hold."""
+    places = [vars(module) for module in modules]
+    places += [value for place in places for value in place.values() if type(value) in _CONTAINERS]
+    return [(place, place.copy()) for place in places]
+
+
+def _put_back(kept: Sequence[tuple[Any, Any]]) -> bool:
+    """Put back what modules kept before; whether anything was different."""
+    changed = [(place, before) for place, before in kept if not _holds_the_same(place, before)]
+    for place, before in changed:
+        place.clear()
+        place.extend(before) if isinstance(place, list) else place.update(before)
+    return bool(changed)
+
+
+def _holds_the_same(first: Any, second: Any) -> bool:
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(first[key] is second[key] for key in second)
+    return len(first) == len(second) and {id(one) for one in first} == {id(one) for one in second}
 
 
 def _is_plain(target: Any) -> bool:
@@ -142,6 +169,7 @@ def _takes_other_batches(graph: _Graph, network: nn.Module, example: Sequence[to
     names = [node.name for node in graph.module.graph.find_nodes(op="placeholder")]
     given = [graph.own[name] if name in graph.own else next(inputs) for name in names]
     buffers = [(buffer, buffer._version, buffer.clone()) for buffer in network.buffers()]
+    tables = [(module._buffers, module._buffers.copy()) for module in network.modules()]
     try:
         with torch.random.fork_rng(devices=[]):
             found = tree_leaves(fx.Interpreter(graph.module).run(*given))
@@ -150,6 +178,7 @@ def _takes_other_batches(graph: _Graph, network: nn.Module, example: Sequence[to
     except Exception:  # sizes that do not fit, or outputs that are no tensors: for the export with a free batch size
         return False
     finally:
+        _put_back(tables)
         for buffer, version, before in buffers:
             if buffer._version != version:  # the network changes it, and is to be left as it was
                 buffer.copy_(before)

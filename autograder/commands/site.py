@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,9 +50,12 @@ def _build(course: Course) -> Path:
     # The labs are pages of the book too, so it is built in the course's root.
     start = "from jupyter_book.cli.main import main; main()"  # `jupyter-book`, wherever its script may be
     command = [sys.executable, "-c", start, "build", ".", "-W", "-n", "--keep-going"]
+    environment = {name: value for name, value in os.environ.items() if name != "NBGRADER_EXECUTION"}  # draws figures
     command += ["--config", "book/_config.yml", "--toc", "book/_toc.yml"]
     with log.open("w", encoding="utf-8") as file:
-        ended = subprocess.run(command, cwd=course.root, stdout=file, stderr=subprocess.STDOUT, check=False)
+        ended = subprocess.run(
+            command, cwd=course.root, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        )
     if ended.returncode != 0 or not _index(course).is_file():
         raise CourseError(f"the site was not built; from {log}:\n{_complaints(log)}")
     _insert_leaderboard(course)

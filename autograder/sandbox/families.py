@@ -48,7 +48,7 @@ def families_of(text: str) -> frozenset[str]:
     >>> sorted(families_of("import pandas as pd\\nimport torch.nn.functional as F"))
     ['pandas', 'torch']
     >>> sorted(ALL - families_of("from factorkit import data"))
-    ['scipy', 'sklearn']
+    ['onnx', 'scipy', 'sklearn']
     """
     found = {name for name in _MODULES if re.search(rf"\b{name}\b", text)}
     if found & {"factorkit", "micronet_resources"}:
@@ -61,8 +61,8 @@ def modules_of(families: Iterable[str]) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> modules_of(["pandas", "scipy"])
-    ('scipy.linalg', 'pandas')
+    >>> modules_of(["PIL", "scipy"])
+    ('scipy.linalg', 'PIL.Image')
     """
     wanted = set(families)
     return tuple(dict.fromkeys(name for family, names in _MODULES.items() if family in wanted for name in names))

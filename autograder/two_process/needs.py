@@ -33,7 +33,10 @@ def needs(source: str) -> set[str]:
         tree = ast.parse(plain_source(source))
     except SyntaxError:
         return set()
-    return _of_statements(tree.body, set())
+    try:
+        return _of_statements(tree.body, set())
+    except SyntaxError:  # a return or an await that stands in no function: who knows
+        return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _of_statements(statements: list[ast.stmt], bound: set[str]) -> set[str]:
@@ -59,7 +62,7 @@ def _of_statements(statements: list[ast.stmt], bound: set[str]) -> set[str]:
                 found |= _reads(handler.type) - bound if handler.type else set()
                 found |= _of_statements(handler.body, bound | {handler.name or ""})
             found |= _of_statements(statement.finalbody, set(bound))
-        else:
+        elif not isinstance(statement, ast.Break | ast.Continue):  # these do not compile on their own
             found |= _reads(statement) - bound
             bound |= _bound_by(statement)
     return found

@@ -25,6 +25,8 @@ __all__ = ["STUDENTS_MODULES", "Step", "plan", "read_steps", "checked_text", "wr
 
 # Modules with a state of the whole process that students' code draws on: they are asked on the student's side.
 STUDENTS_MODULES = ("matplotlib.pyplot", "pylab", "matplotlib.pylab")
+# What gives data and no classes, takes a second to import, and is left out where no cell that is run uses it.
+_ONLY_DATA = ("sklearn.datasets",)
 _ANY_NAME = {"eval", "exec", "globals", "locals", "vars"}  # what reads names that stand nowhere
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
@@ -43,7 +45,7 @@ class Step:
     ours : frozenset of str
         The names that the instructor's text binds for the checking process, until here: never asked for.
     imports : tuple of str
-        Import statements of the cell, to be executed where the cell is not run; only those that a later cell uses.
+        Import statements of the cell, to be executed where the cell is not run.
     is_used_later : bool
         Whether a test leaves something behind that a later cell may use.
     filename : str
@@ -125,8 +127,8 @@ def plan(cells: Sequence[JobCell]) -> list[Step]:
         if steps[number].run:
             needed |= _needs(cells[number].source)
         elif not needed & _ANY_NAME:
-            imports = tuple(text for text in steps[number].imports if _bound_by_import(text) & (needed | {"*"}))
-            steps[number] = replace(steps[number], imports=imports)
+            kept = [text for text in steps[number].imports if not (data := _data_names(text)) or data & needed]
+            steps[number] = replace(steps[number], imports=tuple(kept))
     return steps
 
 
@@ -158,10 +160,12 @@ _needs = functools.lru_cache(maxsize=1000)(needs)
 
 
 @functools.lru_cache(maxsize=1000)
-def _bound_by_import(statement: str) -> frozenset[str]:
+def _data_names(statement: str) -> frozenset[str]:
+    """The names that an import takes from a module that only gives data; empty for any other."""
     [node] = ast.parse(statement).body
-    assert isinstance(node, ast.Import | ast.ImportFrom)
-    return frozenset((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    if not isinstance(node, ast.ImportFrom) or node.module not in _ONLY_DATA or node.names[0].name == "*":
+        return frozenset()
+    return frozenset(alias.asname or alias.name for alias in node.names)
 
 
 @functools.lru_cache(maxsize=1000)

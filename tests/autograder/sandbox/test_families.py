@@ -82,4 +82,4 @@ def test_the_grader_itself_does_without_torch():
 
 def test_reserved_memory_is_held_by_one_small_object_in_each_piece():
     held = reserve_memory(8)
-    assert 32 <= len(held) < 48 and len({id(one) >> 20 for one in held}) >= 8
+    assert 32 <= len(held) < 100 and len({id(one) >> 20 for one in held}) >= 8
